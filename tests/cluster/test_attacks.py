@@ -14,7 +14,6 @@ from typing import Final
 
 import pytest
 import pytest_asyncio
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from tests.e2e.clients import ECHO_C
@@ -36,7 +35,6 @@ from .harness.talking import held, recovery, talking
 from .harness.world import World, three_nodes
 from .servers import connected
 
-LIARS_KEY: Final = Ed25519PrivateKey.generate()
 HEAVY: Final = {
     *("twenty million empty lists", "large and forged", "too large", "messages that never end"),
     "larger than a transport takes",
@@ -61,7 +59,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Asy
     def new_home() -> Path:
         return home_in(tmp_path_factory.mktemp("node"), compiled)
 
-    packages, others = ("tally", "echo-c"), {LIAR: LIARS_KEY}
+    packages, others = ("tally", "echo-c"), (LIAR,)
     async with three_nodes(folder, new_home, packages, servers=1, others=others, cache=compiled) as world:
         yield world
 
@@ -146,7 +144,7 @@ async def test_a_member_that_lies_is_heard_out_and_disturbs_nobody(world: World)
         before = two.memory()
         async with (
             connected(world.servers[0].url) as client,
-            hostile_member(client, world.cluster, LIARS_KEY, two.name, IDLE) as liar,
+            hostile_member(client, world.members, two.name, IDLE) as liar,
         ):
             for tale in TALES if TIMES > 1 else TALES.keys() - HEAVY:
                 await liar.tell(tale)

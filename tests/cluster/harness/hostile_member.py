@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from tests.e2e.waiting import until
 from tests.faults.liar.lying_peer import TALES, Liar
 from tests.node_frames import HandMade
+
+from .joining import Members
 
 NAME: Final = "liar.os"
 MOST_FRAME_BYTES: Final = 1_000_000
@@ -31,19 +32,16 @@ class HostileMember:
 
     Args:
         client: of NATS.
-        cluster: its id, in hexadecimal.
-        key: the liar's.
+        members: of the cluster; the liar is one.
         victim: the name of the node that it lies to.
         process: one of that node's, as `process:package:publisher`.
     """
 
-    def __init__(
-        self, client: Client, cluster: str, key: Ed25519PrivateKey, victim: str, process: str
-    ) -> None:
+    def __init__(self, client: Client, members: Members, victim: str, process: str) -> None:
         self._client = client
-        self._subject = subject_of(cluster, victim)
-        self._cluster = bytes.fromhex(cluster)
-        self._liar = Liar(victim, process, NAME, key)
+        self._subject = subject_of(members.cluster, victim)
+        self._cluster = bytes.fromhex(members.cluster)
+        self._liar = Liar(victim, process, NAME, members.keys[NAME])
 
     async def _up(self) -> bool:
         """Whether the node takes it for a member."""
@@ -82,11 +80,11 @@ class HostileMember:
 
 @asynccontextmanager
 async def hostile_member(
-    client: Client, cluster: str, key: Ed25519PrivateKey, victim: str, process: str
+    client: Client, members: Members, victim: str, process: str
 ) -> AsyncIterator[HostileMember]:
     """A member that is there, inside of the block."""
-    member = HostileMember(client, cluster, key, victim, process)
-    listening = await client.subscribe(subject_of(cluster, NAME), cb=member.hear)
+    member = HostileMember(client, members, victim, process)
+    listening = await client.subscribe(subject_of(members.cluster, NAME), cb=member.hear)
     async with asyncio.TaskGroup() as tasks:
         there = tasks.create_task(member.be_there())
         yield member

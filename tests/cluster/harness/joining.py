@@ -1,36 +1,68 @@
-"""Makes nodes know each other."""
+"""Makes nodes members of one cluster, as operators do: by `guesthouse cluster init`, `ticket` and `join`."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from guesthouse.http_server.auth.credentials import load_node_key
 
-from .known_node import CLUSTER
+from ..nodes import found, join, node_of, ticket
+from ..servers import running
 
-if TYPE_CHECKING:
-    from .world import Place
+_FILES: Final = ("cluster.*", "guesthouse.toml", "node.ed25519", "node.name")
 
 
-async def form_cluster(places: Sequence[Place], others: Mapping[str, Ed25519PrivateKey]) -> str:
-    """Tell each node the keys of all, before they start.
+@dataclass(frozen=True)
+class Members:
+    """Members of one cluster; the first one has its key."""
+
+    cluster: str
+    """Its id, in hexadecimal."""
+    keys: Mapping[str, Ed25519PrivateKey]
+    """Of each, by its name."""
+    files: Mapping[str, Mapping[str, bytes]]
+    """What makes a home that of a member, by the member's name."""
+
+    def move_in(self, home: Path, node: str) -> None:
+        """Make a home that of a member."""
+        for name, content in self.files[node].items():
+            file = home / name
+            file.touch(mode=0o600)
+            file.write_bytes(content)
+
+
+_founded: Final[dict[tuple[str, ...], Members]] = {}
+
+
+async def members(names: Sequence[str], new_home: Callable[[], Path], folder: Path) -> Members:
+    """Found a cluster, once for all tests of a process: each command takes a second of CPU. The servers of a test know
+    nothing of it when they start, and are told by its authority.
 
     Args:
-        places: the nodes.
-        others: members that are no nodes: their names and keys.
-
-    Returns:
-        The cluster's id, in hexadecimal.
+        names: of the members.
+        new_home: makes homes.
+        folder: where the server may be.
     """
-    private = {place.name: load_node_key(place.home) for place in places} | dict(others)
-    keys = {name: key.public_key().public_bytes_raw().hex() for name, key in private.items()}
-    for place in places:
-        place.module = Path(__file__).with_name("known_node.py")
-        urls = ",".join(f"nats://127.0.0.1:{link.port}" for link in place.links)
-        place.variables |= {"NODES_KEYS": json.dumps(keys), "NODES_NATS": urls}
-    return CLUSTER
+    if tuple(names) in _founded:
+        return _founded[tuple(names)]
+    homes = {name: new_home() for name in names}
+    first, *others = names
+    async with running(folder, 1) as servers:
+        made = await found(homes[first], first, servers[0].url)
+        async with node_of(homes[first]):
+            for name in others:
+                await join(homes[name], name, await ticket(homes[first]))
+    result = Members(
+        made["cluster"],
+        {name: load_node_key(home) for name, home in homes.items()},
+        {
+            name: {file.name: file.read_bytes() for pattern in _FILES for file in home.glob(pattern)}
+            for name, home in homes.items()
+        },
+    )
+    return _founded.setdefault(tuple(names), result)

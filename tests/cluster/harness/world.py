@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.e2e.daemon import Daemon
 from tests.e2e.packages import package
 from tests.faults.machine import Machine
 
 from ..servers import Servers, running
-from .joining import form_cluster
+from .joining import Members, members
 from .links import Link
 
 NAMES: Final = ("one.os", "two.os", "three.os")
@@ -34,8 +33,6 @@ class Place:
     machine: Machine
     packages: Sequence[Path | str]
     settings: dict[str, object] = field(default_factory=dict)
-    module: Path | str = "guesthouse"
-    variables: dict[str, str] = field(default_factory=dict)
     daemon: Daemon | None = None
 
     @property
@@ -50,12 +47,14 @@ class Place:
             self.home,
             self.packages,
             node=self.name,
-            settings=self.settings,
-            module=self.module,
-            variables={**self.machine.variables, **self.variables},
+            settings={"cluster_nats": self._urls(), **self.settings},
+            variables=self.machine.variables,
         )
         self.daemon = await daemon.__aenter__()
         return self.daemon
+
+    def _urls(self) -> str:
+        return ",".join(f"nats://127.0.0.1:{link.port}" for link in self.links)
 
     async def kill(self) -> None:
         """SIGKILL the node."""
@@ -93,8 +92,8 @@ class World:
     routes: Mapping[tuple[int, int], Link]
     """From each server to each other: both dial."""
     places: Sequence[Place]
-    cluster: str
-    """The cluster's id, in hexadecimal."""
+    members: Members
+    """Of their cluster: these, and others that the test is itself."""
 
     def __getitem__(self, number: int) -> Place:
         return self.places[number]
@@ -117,7 +116,7 @@ async def three_nodes(
     names: Sequence[str] = NAMES,
     servers: int = 3,
     settings: Mapping[str, object] | None = None,
-    others: Mapping[str, Ed25519PrivateKey] | None = None,
+    others: Sequence[str] = (),
     cache: Path,
 ) -> AsyncIterator[World]:
     """Servers and nodes, joined to a cluster and connected, inside of the block.
@@ -129,7 +128,7 @@ async def three_nodes(
         names: of the nodes; the first is the authority.
         servers: how many there are.
         settings: of each node.
-        others: members that are no nodes: their names and keys.
+        others: members that do not run.
         cache: where the library that makes clocks jump is kept.
     """
     async with AsyncExitStack() as stack:
@@ -150,8 +149,10 @@ async def three_nodes(
             machine_folder.mkdir()
             machine = Machine(machine_folder, cache)
             places.append(Place(name, new_home(), own, machine, built, dict(settings or {})))
-        cluster = await form_cluster(places, others or {})
+        known = await members((*names, *others), new_home, folder / "founding")
+        for place in places:
+            known.move_in(place.home, place.name)
         for place in places:
             stack.push_async_callback(place.end)
         await asyncio.gather(*(place.start() for place in places))
-        yield World(started, links, places, cluster)
+        yield World(started, links, places, known)
