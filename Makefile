@@ -33,13 +33,17 @@ TEST_TOOLS := $(VENV)/installed-dev $(VENV)/rust-target $(VENV)/chromium $(VENV)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-fresh test-pythons coverage check quick-tests lint docs pictures bench attacks faults fuzz samples clean
+.PHONY: help run cluster test test-fresh test-pythons coverage check quick-tests lint docs pictures bench attacks faults fuzz samples clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
 run: $(VENV)/installed samples ## Build the samples and serve them; prints a login URL
 	@$(BIN)/guesthouse run --dev --home $(HOME_DIR) --port $(PORT) $(SAMPLE_DIRS)
+
+cluster: $(VENV)/installed-cluster ## Two nodes and a NATS server with a page that shows who is on both; prints login URLs
+	@$(BIN)/guesthouse build sample_processes/duo
+	@$(BIN)/python sample_processes/duo/cluster.py --folder $(HOME_DIR)/cluster --port $(PORT)
 
 test: $(TEST_TOOLS) ## Run every test; PYTEST_ARGS="tests/unit -x" selects, STRICT=1 runs no failure again
 	@$(MAKE) --no-print-directory -j 2 samples lint
@@ -109,6 +113,10 @@ $(VENV)/bin/python:
 $(VENV)/installed: pyproject.toml | $(VENV)/bin/python
 	@echo "== installing Guesthouse and the guest tool chains: some 200 MB to download"
 	@$(PIP) --editable '.[build]'
+	@touch $@
+
+$(VENV)/installed-cluster: pyproject.toml $(VENV)/installed
+	@$(PIP) --editable '.[build,cluster]'
 	@touch $@
 
 $(VENV)/installed-dev: pyproject.toml clients/python/pyproject.toml $(VENV)/installed

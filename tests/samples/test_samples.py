@@ -26,7 +26,7 @@ CHATS = sorted(
     if (folder / "package.toml").is_file() and (folder.name != "chat-go" or shutil.which("go"))
 )
 """One chat in every language whose tool chain is there: the same page is for all of them."""
-OTHERS = ("counter", "echo", "extension-demo", "notes", "seed-chat")
+OTHERS = ("counter", "duo", "echo", "extension-demo", "notes", "seed-chat")
 NOW = 1_900_000_000
 
 
@@ -163,6 +163,20 @@ async def test_a_note_vanishes_when_its_time_has_passed(node: TestNode) -> None:
         assert wrong.json() == {"error": "txt: there is no such field"}
         answer = await node.http("POST", f"{notes}/notes/a")
         assert (answer.status, answer.headers["allow"]) == (405, "DELETE, GET, HEAD, OPTIONS, PUT")
+
+
+async def test_duo_shows_who_is_here_and_that_the_other_node_is_not_there(node: TestNode) -> None:
+    async with node.connect(of("duo")) as ada, node.connect(f"{of('duo')}/") as ben:
+        await ada.send_json({"type": "meet", "node": "two.os"})
+        await ada.send_json({"type": "name", "name": "Ada"})
+        await ben.send_json({"type": "name", "name": "Ben"})
+        for channel in (ada, ben):
+            shown = (await told(channel, "people"))[-1]
+            assert (shown["here"]["names"], shown["there"]) == (
+                ["Ada", "Ben"],
+                {"node": "two.os", "names": None},
+            )
+        assert (await node.http("GET", f"{of('duo')}/")).status == 200
 
 
 async def test_the_seed_chat_pushes_to_all(node: TestNode) -> None:
