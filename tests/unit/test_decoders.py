@@ -26,6 +26,8 @@ from tests.node_frames import HELLO, signed
 from guesthouse.cluster.administration import administration_messages as administration
 from guesthouse.cluster.administration.administration_messages import MAX_MESSAGE, MOST_ROWS_BYTES
 from guesthouse.cluster.administration.listings import BadRows, read_rows
+from guesthouse.cluster.gateway import gateway_messages
+from guesthouse.cluster.gateway.gateway_messages import BadGatewayMessage
 from guesthouse.cluster.membership import member_messages
 from guesthouse.cluster.membership.join_tickets import (
     MOST_REQUEST_BYTES,
@@ -279,6 +281,19 @@ DOORS: Final[dict[str, Door]] = {
             (b"\x98\x01\x01\xa1a\xc4\x00", b"\xc0\xc0\x90"),
             (b"\x98\x01\x01\xa1a\xc4\x00\xc0\xc0\xc0", b""),
             (b"\x99\x01\x01\xa1a\xc4\x00\xc0\xc0\xc0\x90", b""),
+        ),
+    ),
+    "gateway_message": Door(
+        "MessagePack",
+        MAX_MESSAGE,
+        gateway_messages.decode,
+        (BadGatewayMessage,),
+        (
+            (b"", b""),
+            (b"\x91", b""),
+            (b"\x92\x91\xcc\xc8\x92\xcc\xc9", b""),
+            (b"\x91\x93\x22", b"\xc4\x01\x00"),
+            (b"\x91\x93\x01\x01\xc6", b""),
         ),
     ),
     "administration": Door(

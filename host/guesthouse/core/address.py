@@ -45,8 +45,27 @@ class ProcessId(Struct, frozen=True):
         """`package:publisher`."""
         return f"{self.package_name}:{self.publisher_node}"
 
+    @property
+    def plain(self) -> ProcessId:
+        """The name without a node."""
+        return self
+
     def __str__(self) -> str:
         return f"{self.process_name}:{self.package_name}:{self.publisher_node}"
+
+
+class ForeignProcess(ProcessId, frozen=True):
+    """The name of a process of another node, where those of this node are named too. It never equals a local one."""
+
+    node: str
+
+    @property
+    def plain(self) -> ProcessId:
+        """Its name on its node."""
+        return ProcessId(self.process_name, self.package_name, self.publisher_node)
+
+    def __str__(self) -> str:
+        return f"{self.node}@{self.plain}"
 
 
 class Address(Struct, frozen=True):

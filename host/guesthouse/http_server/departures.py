@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Final
 
 from guesthouse.http_server.close_codes import DRAINED
 from guesthouse.http_server.sessions.session import Phase
+from guesthouse.http_server.websocket.channel import Channel
 from guesthouse.http_server.websocket.resumable.resumable_channel import ResumableChannel
+from guesthouse.http_server.websocket.resumable.session_socket import SessionSocket
 
 if TYPE_CHECKING:
     from guesthouse.http_server.state.context import Context
-    from guesthouse.http_server.websocket.connection import WebSocketConnection
 
 _LONGEST_BURST_SECONDS: Final = 0.25
 
@@ -48,9 +49,7 @@ class Departures:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._waiting: deque[ResumableChannel | WebSocketConnection] = deque(
-            (*context.sessions, *context.connections)
-        )
+        self._waiting: deque[Channel] = deque((*context.sessions, *context.connections, *context.relayed))
         self._sockets = set(context.connections)
         self.told = 0
         """How many were told."""
@@ -75,15 +74,16 @@ class Departures:
         return not self._sockets
 
 
-def _tell(client: ResumableChannel | WebSocketConnection) -> bool:
+def _tell(client: Channel) -> bool:
     """Close a channel, or a socket that has none yet; False when it was closed already. A client that is away is
     told once it comes back, if the node takes it in again by then.
     """
-    if not isinstance(client, ResumableChannel):
+    if isinstance(client, SessionSocket):
         if client.resumable is None:
             return client.depart(DRAINED)
         client = client.resumable
-    if client.session.phase is Phase.OVER:
+    over = client.session.phase is Phase.OVER if isinstance(client, ResumableChannel) else not client.is_open
+    if over:
         return False
     client.end(DRAINED)
     return True

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from starlette.types import ASGIApp
 from uvicorn.config import Config
 
-from guesthouse.core.address import ProcessId, canonical
+from guesthouse.core.address import ForeignProcess, ProcessId, canonical
 from guesthouse.core.config import ConnectionLimits, Settings
 from guesthouse.core.ports import LogPort, ProcessPort, RouterPort
 from guesthouse.http_server.accepting_server import AcceptingServer
@@ -46,6 +46,7 @@ from guesthouse.http_server.state.client_log import SOURCE, ClientFaultLog
 from guesthouse.http_server.state.connection_limits import ConnectionAdmission
 from guesthouse.http_server.state.context import Context, new_context
 from guesthouse.http_server.state.pending_responses import BodyBudget, PendingResponses
+from guesthouse.http_server.state.relays import Relays
 from guesthouse.http_server.websocket.channel import Channel
 from guesthouse.http_server.websocket.connection import WebSocketConnection
 from guesthouse.http_server.websocket.resumable.handed_channels import HandedChannels
@@ -177,6 +178,8 @@ class HttpServer(HttpServerActions):
         self._exchanges.stop()
         for channel in context.sessions:
             channel.revoke(GOING_AWAY)
+        for relayed in tuple(context.relayed):
+            relayed.end(GOING_AWAY)
         for connection in tuple(context.connections):
             connection.end(GOING_AWAY)
         try:
@@ -188,6 +191,17 @@ class HttpServer(HttpServerActions):
             server.may_accept.set()
             if self._sweeper is not None:
                 self._sweeper.cancel()
+
+    def join(self, connect: Callable[[Context, PendingResponses], tuple[RouterPort, Relays]]) -> None:
+        """Find processes of other nodes, too, and let their nodes find those of this one.
+
+        Args:
+            connect: given this server's state, returns what finds processes from now on, and what relays channels.
+        """
+        context = self._context
+        router, context.relays = connect(context, self._exchanges)
+        context.router = router
+        context.access = replace(context.access, router=router)
 
     # The node's run before, and the next one.
 
@@ -223,7 +237,12 @@ class HttpServer(HttpServerActions):
         context.stopping = True
         server.stop_accepting()
         for channel in context.sessions:
-            channel.let_go()
+            if isinstance(channel.owner, ForeignProcess):
+                channel.revoke(RESTARTING)  # its home learns that this node is gone
+            else:
+                channel.let_go()
+        for relayed in tuple(context.relayed):
+            relayed.end(RESTARTING)
         for connection in tuple(context.connections):
             if connection.has_session:
                 connection.let_go()
@@ -461,14 +480,19 @@ class HttpServer(HttpServerActions):
         for channel in self._context.sessions:
             if is_revoked(channel):
                 channel.revoke(TOKEN_REVOKED)
+        for relayed in tuple(self._context.relayed):
+            if is_revoked(relayed):
+                relayed.end(TOKEN_REVOKED)
 
     def serve_ui(self, process_id: ProcessId, folder: Path) -> None:
         """Serve the files of `folder` at `/<process-id>/` to logged-in users."""
         self._context.ui_folders[canonical(process_id)] = folder
+        self._changed(process_id)
 
     def unserve_ui(self, process_id: ProcessId) -> None:
         """Stop serving a process's files."""
         self._context.ui_folders.pop(canonical(process_id), None)
+        self._changed(process_id)
 
 
 def _describe_key(tls_key: str | None) -> str:

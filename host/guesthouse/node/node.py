@@ -331,13 +331,15 @@ class Node:
         Returns:
             The other nodes. Their sessions end with the node.
         """
-        from guesthouse.kernel.cluster.peers import Peers  # only where it is wanted
+        from guesthouse.cluster.gateway.gateways import Gateways  # only where it is wanted
+        from guesthouse.kernel.cluster.peers import Peers
         from guesthouse.kernel.cluster.remote import Remote
 
         key = load_node_key(self.home.path)
         peers = Peers(self.settings.node, key, key_of, transport, self.log, cluster=cluster)
         self.router.remote = Remote(self.router, key, key_of, peers, self.log)
         self._stack.callback(peers.close)
+        self._stack.callback(Gateways(self.http, peers, self.log).close)
         return peers
 
     async def start_cluster(self) -> None:

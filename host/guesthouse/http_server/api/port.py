@@ -291,6 +291,13 @@ class HttpServerActions:
         if process is not None:
             for connection in self._channels.of(owner):
                 connection.reopen(process)
+            self._changed(owner)
+
+    def _changed(self, owner: ProcessId) -> None:
+        """Tell other nodes of a process and what it binds."""
+        relays = self._context.relays
+        if relays is not None:
+            relays.process_changed(owner)
 
     def run_ended(self, owner: ProcessId, kept: Container[int]) -> None:
         """See `HttpServerPort.run_ended`."""
@@ -305,6 +312,8 @@ class HttpServerActions:
         for connection in self._channels.of(owner):
             connection.end(close, Notify.NOTHING)
         self._context.closed_channels.forget(owner)
+        if self._context.relays is not None:
+            self._context.relays.process_gone(owner)
 
     def _dropped(self, owner: ProcessId, channel_id: int, problem: PushProblem) -> None:
         if problem is PushProblem.NOT_FOUND and self._channels.was_closed(channel_id):
@@ -330,7 +339,9 @@ class HttpServerActions:
 
     def bind_ws_path(self, owner: ProcessId, call: BindWsPath) -> str | None:
         """Accept WebSockets; returns None or the name of a `bind-error` case."""
-        return self._context.bindings.bind_ws(owner, call)
+        refusal = self._context.bindings.bind_ws(owner, call)
+        self._changed(owner)
+        return refusal
 
     def unbind_ws_path(self, owner: ProcessId, call: UnbindWsPath) -> None:
         """Unbind; open channels of the path get 1001."""
@@ -339,20 +350,28 @@ class HttpServerActions:
         except BadPath:
             return
         self._context.bindings.unbind_ws(owner, call.path)
+        self._changed(owner)
         for connection in self._of_path(owner, bound):
             connection.end(UNBOUND)
 
     def bind_http_path(self, owner: ProcessId, call: BindHttpPath) -> str | None:
         """Take HTTP requests, or serve content; returns None or the name of a `bind-error` case."""
-        return self._context.bindings.bind_http(owner, call)
+        refusal = self._context.bindings.bind_http(owner, call)
+        self._changed(owner)
+        return refusal
 
     def bind_ui(self, owner: ProcessId, call: ServeUi) -> str | None:
         """Serve the files of the package's `ui` folder; returns None or the name of a `bind-error` case."""
-        return self._context.bindings.bind_ui(owner, call) if owner in self._context.ui_folders else "no-ui"
+        if owner not in self._context.ui_folders:
+            return "no-ui"
+        refusal = self._context.bindings.bind_ui(owner, call)
+        self._changed(owner)
+        return refusal
 
     def unbind_http_path(self, owner: ProcessId, call: UnbindHttpPath) -> None:
         """Unbind."""
         self._context.bindings.unbind_http(owner, call.path)
+        self._changed(owner)
 
     def register(self, calls: CallHandlers) -> None:
         """Carry out these host calls."""

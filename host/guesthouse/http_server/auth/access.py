@@ -223,7 +223,16 @@ class AccessControl(Struct, frozen=True):
         claims = self.tokens.verify_cookies(headers.get_all("Cookie"), now, subdomain)
         if claims is None:
             return close_codes.NOT_AUTHORISED
-        return claims if claims.opens(process) else close_codes.WRONG_TOKEN
+        return claims if self.opens(claims, process) else close_codes.WRONG_TOKEN
+
+    def opens(self, claims: Claims, process: ProcessId) -> bool:
+        """Whether a login grants access to a process; to one of another node also if it is for the process of that id,
+        and none of this node has it.
+        """
+        if claims.opens(process):
+            return True
+        found = self.router.find(process.plain) if process.plain is not process else None
+        return found is not None and found.id == process and claims.opens(process.plain)
 
     def realm(self, headers: HeaderValues) -> str | None:
         """Realm of logins on this host: the label of the package whose origin it is, or None for the node."""

@@ -11,6 +11,7 @@ counted together.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import json
@@ -46,6 +47,7 @@ HOST_PREFIX: Final = "__Host-"
 """Added over TLS: no other host of the domain can set such a cookie (RFC 6265bis, section 4.1.3.2)."""
 
 MAX_TOKEN: Final = 4096
+_JWT_PARTS: Final = 3
 _MAX_COOKIES: Final = 32
 _MOST_MARKS: Final = 2
 _MAX_ADDRESSES: Final = 4096
@@ -141,7 +143,7 @@ class Tokens:
         login_key: Callable[[], str] = lambda: "",
         renewable: float = RENEWABLE_SECONDS,
     ) -> None:
-        self._node = node
+        self.node = self._node = node
         self._secret = secret
         self._is_revoked = is_revoked
         self.login_key = login_key
@@ -352,6 +354,19 @@ def without_own_cookies(header: str) -> str:
     """A `Cookie` header without the node's own cookies."""
     kept = (pair.strip(" \t") for pair in header.split(";"))
     return "; ".join(pair for pair in kept if pair and not is_own_cookie(pair))
+
+
+def claimed_node(token: str) -> str | None:
+    """The node that a token says it is of, unverified; None if it says nothing that can be read."""
+    parts = token.split(".")
+    if len(token) > MAX_TOKEN or len(parts) != _JWT_PARTS:
+        return None
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (ValueError, RecursionError):
+        return None
+    name = claims.get("username") if isinstance(claims, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def is_own_cookie(text: str) -> bool:

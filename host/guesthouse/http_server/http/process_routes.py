@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from functools import partial
+from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote
 
@@ -14,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from guesthouse.core.address import ProcessId
+from guesthouse.core.address import ForeignProcess, ProcessId
 from guesthouse.core.messages import HttpResponse, IncomingHttpRequest
 from guesthouse.core.ports import ProcessPort
 from guesthouse.http_server import close_codes
@@ -42,11 +44,13 @@ from guesthouse.http_server.routing.paths import (
     MAX_PATH,
     BadPath,
     ProcessPath,
+    below_process,
     query_params,
     split_process_path,
 )
 from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.state.pending_responses import BodyBudget, PendingResponse, PendingResponses
+from guesthouse.http_server.state.relays import ContentRequest
 
 TIMEOUT_HEADER: Final = "guesthouse-timeout"
 """Time-out for the process's response, in seconds."""
@@ -106,7 +110,7 @@ class ProcessPages(Struct, frozen=True):
             refusal = self.context.access.wrong_host(process.id, RequestHeaders(request), secure=False)
             return refused(refusal) if refusal is not None else self.our_js(request, process.id, policy)
         root = bindings.root_of(process.id)
-        if process.id in self.context.ui_folders:
+        if self._has_files(process.id):
             response = await self._file(request, process, policy, requested, fallback=root is not None)
             if response is not None:
                 return response
@@ -134,10 +138,14 @@ class ProcessPages(Struct, frozen=True):
         if elsewhere is not None:
             return elsewhere
         route = None
-        if for_all and claims is None and not binding.local_only:
+        here = not isinstance(process.id, ForeignProcess)
+        if for_all and claims is None and not binding.local_only and here:
             hsts = policy.scheme == "https" and request.scope["scheme"] != "https"
             route = DirectRoute(process, match, policy, hsts)
-        if binding.static is None:
+        if binding.elsewhere:
+            wanted = self._content(request, authenticated=binding.authenticated, file=False)
+            response = await self._fetched(request, process, wanted)
+        elif binding.static is None:
             if route is not None:
                 self._keep(request, route)
             response = await self._ask(request, process, match, claims)
@@ -192,7 +200,7 @@ class ProcessPages(Struct, frozen=True):
         return PagePolicy(
             site,
             access.scheme(headers, peer_of(request)),
-            str(process),
+            str(process.plain),
             http.page_sources,
             http.register_form and (listed or bool(site.label)),
         )
@@ -212,7 +220,7 @@ class ProcessPages(Struct, frozen=True):
         self, request: Request, process: ProcessId | None, policy: PagePolicy | None = None
     ) -> Response:
         """Serve `our.js`, which tells a page its node and process, and set the page's cookie."""
-        response = our_js(self.context.router.node, process)
+        response = our_js(self.context.router.node, None if process is None else process.plain)
         headers = RequestHeaders(request)
         if process is None or self.context.access.wrong_host(process, headers, secure=False) is not None:
             return response
@@ -247,12 +255,7 @@ class ProcessPages(Struct, frozen=True):
         limits, seconds = self.context.settings.connections, self._seconds(request, match.binding)
         async with body_of(request, limits.http_body_bytes, self.bodies, limits.handshake_seconds) as body:
             answered: asyncio.Future[HttpResponse | Refusal] = asyncio.get_running_loop().create_future()
-
-            def settle(answer: HttpResponse | Refusal) -> None:
-                if not answered.done():
-                    answered.set_result(answer)
-
-            with self.exchanges.open(process.id, settle) as pending:
+            with self.exchanges.open(process.id, partial(_set, answered)) as pending:
                 mime = request.headers.get("content-type")
                 if process.gone or not process.post_http(
                     pending.http_id, _incoming(request, match, claims), mime, body
@@ -306,11 +309,46 @@ class ProcessPages(Struct, frozen=True):
             return None if fallback else refusal
         if request.method not in _SAFE:
             return None if fallback else _only_safe()
-        response = await self._found(request, requested, binding, fallback=fallback)
+        if isinstance(process.id, ForeignProcess):
+            page = wants_page(request) and not fallback
+            wanted = self._content(request, authenticated=binding.authenticated, file=True, page=page)
+            fetched = await self._fetched(request, process, wanted)
+            response = None if fetched.status_code == HTTPStatus.NOT_FOUND else fetched
+        else:
+            response = await self._found(request, requested, binding, fallback=fallback)
         if response is None:
             return None if fallback else refused_page(request, close_codes.NOT_FOUND)
         elsewhere = self._to_own_origin(request, process.id, policy, claims)
         return elsewhere or self._finished(request, response, process.id, policy, claims, binding)
+
+    def _has_files(self, process: ProcessId) -> bool:
+        """Whether a process's package has a folder `ui`."""
+        return process in self.context.ui_folders or self.context.bindings.has_files(process)
+
+    def _content(
+        self, request: Request, *, authenticated: bool, file: bool, page: bool = False
+    ) -> ContentRequest:
+        """What to ask another node for."""
+        kept = ("range", "if-range", "if-none-match", "if-modified-since")
+        headers = tuple((name, value) for name, value in request.headers.items() if name in kept)
+        return ContentRequest(
+            request.method, below_process(raw_path(request)), headers, authenticated, file, page
+        )
+
+    async def _fetched(self, request: Request, process: ProcessPort, wanted: ContentRequest) -> Response:
+        """Content of another node."""
+        relays, process_id = self.context.relays, process.id
+        if relays is None or not isinstance(process_id, ForeignProcess):
+            return refused_page(request, close_codes.NOT_FOUND)
+        answered: asyncio.Future[HttpResponse | Refusal] = asyncio.get_running_loop().create_future()
+        seconds = self.context.settings.connections.http_response_seconds
+        with self.exchanges.open(process_id, partial(_set, answered)) as pending:
+            if process.gone or not relays.fetch(process_id, pending.http_id, wanted):
+                return refused_page(request, close_codes.MAILBOX_FULL, retry_after=1)
+            answer = await _answered(request, pending, answered, seconds)
+        if answer is None:
+            return refused_page(request, close_codes.NO_ANSWER)
+        return refused_page(request, answer) if isinstance(answer, Refusal) else response_from_guest(answer)
 
     async def _found(
         self, request: Request, requested: ProcessPath, binding: UiBinding, *, fallback: bool
@@ -360,6 +398,12 @@ def our_js(node: str, process: ProcessId | None) -> Response:
         "Cross-Origin-Resource-Policy": "same-origin",
     }
     return Response(script, headers=headers, media_type="text/javascript")
+
+
+def _set(answered: asyncio.Future[HttpResponse | Refusal], answer: HttpResponse | Refusal) -> None:
+    """Set the answer, unless nobody waits any more."""
+    if not answered.done():
+        answered.set_result(answer)
 
 
 async def _answered(

@@ -103,7 +103,7 @@ class SessionCookies(Struct, frozen=True):
     ) -> None:
         """Set the readable cookie of a process's page, unless it has a sufficient one."""
         http = self.context.settings.http
-        if not policy.is_page or not http.register_form or not claims.opens(process):
+        if not policy.is_page or not http.register_form or not self.context.access.opens(claims, process):
             return
         if not self._tokens.is_current(claims):  # all tokens were revoked meanwhile
             return
@@ -114,7 +114,7 @@ class SessionCookies(Struct, frozen=True):
             return
         now = self.context.now()
         left = int(min(SESSION_SECONDS, claims.expiration - now))
-        named = claims.process if whole else str(process)
+        named = claims.process if whole else str(process.plain)
         tossed = self.clear_tossed(request, response, own_paths=("/", policy.path))
         if left < 1 or (self._has_page_cookie(request, named, now + left / 2) and not tossed):
             return

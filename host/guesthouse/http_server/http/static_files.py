@@ -87,6 +87,24 @@ def file_answer(path: Path, request: Request) -> Response:
     )
 
 
+def file_content(path: Path, request: Request, most: int) -> Response | None:
+    """`file_answer` with the content in memory, for another node; None if the file has more than `most` bytes. Blocking
+    I/O.
+
+    Raises:
+        OSError: the file is gone.
+    """
+    found = path.stat()
+    if found.st_size > most:
+        return None
+    body = path.read_bytes()
+    described = FileResponse(path, media_type=media_type(path.name), headers=_HEADERS, stat_result=found)
+    whole = Response(body)
+    whole.raw_headers[:] = [each for each in described.raw_headers if each[0] != b"content-length"]
+    whole.headers["content-length"] = str(len(body))
+    return _conditional(request, whole, len(body), lambda part: Response(body[part.start : part.stop], 206))
+
+
 def static_answer(binding: HttpBinding, request: Request) -> Response:
     """Respond with bound static content, the requested range of it, or 304."""
     static = binding.static

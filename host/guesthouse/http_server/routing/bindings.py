@@ -9,7 +9,7 @@ from typing import Final, Generic, Literal, TypeAlias, TypeVar
 
 from msgspec import Struct, field
 
-from guesthouse.core.address import ProcessId
+from guesthouse.core.address import ForeignProcess, ProcessId
 from guesthouse.core.messages import LazyLoadBlob, Pairs
 from guesthouse.http_server.routing.paths import BadPath, PathPattern, Segments
 from guesthouse.http_server.routing.subdomains import subdomain_of
@@ -74,6 +74,8 @@ class HttpBinding(Struct, frozen=True):
     secure: bool = False
     response_seconds: float | None = None
     """Time-out of the process's response; None for the node's default."""
+    elsewhere: bool = False
+    """Whether it is for content that another node has."""
 
 
 class UiBinding(Struct, frozen=True):
@@ -169,6 +171,8 @@ class Bindings:
         """Counts the changes of what is bound to HTTP."""
         self._bound: dict[ProcessId, _Bound] = {}
         self._labels: dict[str, str] = {}
+        self._foreign_labels: dict[str, str] = {}
+        self._with_files: set[ProcessId] = set()
 
     def bind_ws(self, owner: ProcessId, call: BindWsPath) -> BindError | None:
         """Bind a path to WebSockets; returns None or an error."""
@@ -185,8 +189,8 @@ class Bindings:
         binding = WsBinding(pattern, call.authenticated, call.secure, call.extension, supported)
         return self._add(bound, bound.ws, binding)
 
-    def bind_http(self, owner: ProcessId, call: BindHttpPath) -> BindError | None:
-        """Bind a path to HTTP requests; returns None or an error."""
+    def bind_http(self, owner: ProcessId, call: BindHttpPath, *, elsewhere: bool = False) -> BindError | None:
+        """Bind a path to HTTP requests; returns None or an error. `elsewhere` is for content of another node."""
         pattern = _parse(call.path)
         if pattern is None:
             return "bad-path"
@@ -195,7 +199,13 @@ class Bindings:
         self.version += 1
         static = None if call.content is None else Static(LazyLoadBlob(call.mime, call.content))
         binding = HttpBinding(
-            pattern, call.authenticated, call.local_only, static, call.secure, call.response_seconds
+            pattern,
+            call.authenticated,
+            call.local_only,
+            static,
+            call.secure,
+            call.response_seconds,
+            elsewhere,
         )
         bound = self._bound.setdefault(owner, _Bound())
         others = (each for each in bound.http.all() if each.pattern != pattern)
@@ -218,6 +228,24 @@ class Bindings:
         )
         return None
 
+    def of(
+        self, owner: ProcessId
+    ) -> tuple[tuple[WsBinding, ...], tuple[HttpBinding, ...], tuple[UiBinding, ...]]:
+        """All that a process binds."""
+        bound = self._bound.get(owner) or _Bound()
+        return tuple(bound.ws.all()), tuple(bound.http.all()), tuple(bound.ui.values())
+
+    def set_files(self, owner: ForeignProcess, *, has_files: bool) -> None:
+        """Whether the package of another node's process has a folder `ui`, there."""
+        if has_files:
+            self._with_files.add(owner)
+        else:
+            self._with_files.discard(owner)
+
+    def has_files(self, owner: ProcessId) -> bool:
+        """Whether the package of another node's process has one."""
+        return owner in self._with_files
+
     def find_ui(self, owner: ProcessId, segments: Segments) -> UiBinding | None:
         """The longest `ui` binding that is a prefix of the path."""
         bound = self._bound.get(owner)
@@ -232,7 +260,12 @@ class Bindings:
         """Whether its package owns its label. If names of several packages map to one label, the first to use it keeps
         it until the node exits, so that no other package gets at what browsers store for that host.
         """
-        return self._labels.setdefault(subdomain_of(owner), owner.package_id) == owner.package_id
+        label = subdomain_of(owner)
+        if not isinstance(owner, ForeignProcess):
+            return self._labels.setdefault(label, owner.package_id) == owner.package_id
+        if self._labels.get(label, owner.package_id) != owner.package_id:
+            return False  # one of this node's packages has it
+        return self._foreign_labels.setdefault(label, owner.package_id) == owner.package_id
 
     def unbind_ws(self, owner: ProcessId, path: str) -> None:
         """Unbind, if it is bound."""
@@ -252,6 +285,7 @@ class Bindings:
         """Remove all bindings of a process."""
         self.version += 1
         self._bound.pop(owner, None)
+        self._with_files.discard(owner)
 
     def find_ws(self, owner: ProcessId, segments: Segments) -> Match[WsBinding] | None:
         """The process's WebSocket binding for a path."""

@@ -52,6 +52,12 @@ class ProcessPath(Struct, frozen=True):
         return "/" + "/".join(self.segments)
 
 
+def below_process(raw_path: str) -> str:
+    """What follows the process id in a path; empty if that is all."""
+    end = raw_path.find("/", 1)
+    return "" if end < 0 else raw_path[end:]
+
+
 def split(raw_path: str) -> tuple[Segments, bool]:
     """Return the decoded segments of an absolute path, and whether it ended in a slash.
 

@@ -80,10 +80,16 @@ class ChannelTable(Generic[_Channel]):
     def reserve(self) -> int:
         """Reserve an id for a channel that is not open yet."""
         channel_id = self._draw()
-        while channel_id in self._channels or channel_id in self._closed or channel_id in self._reserved:
+        while not self.is_free(channel_id):
             channel_id = self._draw()
         self._reserved.add(channel_id)
         return channel_id
+
+    def is_free(self, channel_id: int) -> bool:
+        """Whether no channel has this id, will have it, or had it recently."""
+        return not (
+            channel_id in self._channels or channel_id in self._closed or channel_id in self._reserved
+        )
 
     def release(self, channel_id: int) -> None:
         """Free a reserved id whose channel will not open."""

@@ -29,6 +29,7 @@ from guesthouse.http_server.state.connection_limits import ConnectionAdmission
 from guesthouse.http_server.state.fair_queue import FairQueue
 from guesthouse.http_server.state.partial_messages import PartialMessages
 from guesthouse.http_server.state.refusal_counts import RefusalCounts
+from guesthouse.http_server.state.relays import Relays
 from guesthouse.http_server.state.timer_wheel import TimerWheel
 from guesthouse.http_server.state.traffic import ClosedChannels
 
@@ -68,6 +69,10 @@ class Context(Struct):
     monotonic: Callable[[], float] = time.monotonic
     now: Callable[[], float] = time.time
     admission: Admission = Admission.ALL
+    relays: Relays | None = None
+    """Connects this server to those of other nodes, if the node is in a cluster."""
+    relayed: set[Channel] = field(default_factory=set)
+    """Open channels whose sockets are at other nodes."""
     stopping: bool = False
     """The node is shutting down: no new connections are accepted."""
     disconnected: Callable[[], None] = lambda: None

@@ -29,6 +29,8 @@ class PendingResponse(Struct):
     handed_on: int = 0
     """Id of the kernel request whose response is the answer, if the process delegated it; else 0."""
     done: bool = False
+    removed: Callable[[], None] | None = None
+    """Called when it is pending no more."""
 
     def settle(self, answer: HttpResponse | Refusal) -> None:
         """Give the answer, unless there is one."""
@@ -74,6 +76,13 @@ class PendingResponses:
         del self._open[pending.http_id]
         if pending.handed_on:
             self._forget(pending.handed_on)
+        if pending.removed is not None:
+            pending.removed()
+
+    def get(self, owner: ProcessId, http_id: int) -> PendingResponse | None:
+        """The pending request of that id, if it was posted to that process and is not answered."""
+        pending = self._open.get(http_id)
+        return None if pending is None or pending.owner != owner or pending.done else pending
 
     @contextmanager
     def open(self, owner: ProcessId, answered: TakesAnswer = lambda _: None) -> Iterator[PendingResponse]:

@@ -48,8 +48,8 @@ class Channel(ABC):
     """
 
     __slots__ = (
-        "_event", "_process", "bound_path", "channel_id", "cipher", "context", "due", "extension", "messages_in",
-        "opened_at", "outgoing", "owner", "token_family", "token_login", "window_bits",
+        "_event", "_process", "bound_path", "channel_id", "cipher", "context", "due", "extension", "home_token",
+        "messages_in", "opened_at", "outgoing", "owner", "token_family", "token_login", "window_bits",
     )  # fmt: skip
 
     _event: WebSocketOpen
@@ -68,6 +68,8 @@ class Channel(ABC):
         """Family of the token that opened it; empty without one."""
         self.token_login: str | None = None
         """Login that issued the token, if any."""
+        self.home_token: str | None = None
+        """The token, if another node issued it, whose process this is a channel of."""
         self.messages_in = 0
         self.window_bits = 0
         """Window of what is compressed to the client; 0 without compression."""

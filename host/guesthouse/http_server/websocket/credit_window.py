@@ -20,13 +20,14 @@ class CreditWindow:
     Args:
         window: bytes that may be outstanding.
         spent: bytes that are.
+        batch: bytes that are returned at a time, at least; by default a quarter of the window.
     """
 
     __slots__ = ("batch", "spent", "window")
 
-    def __init__(self, window: int, spent: int = 0) -> None:
+    def __init__(self, window: int, spent: int = 0, batch: int = 0) -> None:
         self.window = window
-        self.batch = max(1, window // BATCH)
+        self.batch = batch or max(1, window // BATCH)
         self.spent = spent
 
     def take(self, size: int) -> bool:
@@ -48,6 +49,17 @@ class CreditWindow:
     def has_room(self, size: int, buffered: int) -> bool:
         """Whether a payload of `size` bytes fits, without credit, beside `buffered` bytes."""
         return buffered + push_cost(size) <= self.window
+
+
+def relay_limits(window: int) -> tuple[int, int]:
+    """How the outbox of a channel whose process is at another node returns credit: in which batches, and how many bytes
+    that have been read may not have been returned. That node counts them as read, so they come on top of the window.
+
+    Args:
+        window: the limit of the outbox, in bytes.
+    """
+    batch = max(1, min(64 * 1024, window // (4 * BATCH)))
+    return batch, batch + write_limits(window)[0]
 
 
 def write_limits(window: int) -> tuple[int, int]:

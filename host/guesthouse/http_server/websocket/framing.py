@@ -24,6 +24,10 @@ FIRST: Final = tuple(0x80 | int(opcode) for opcode in OPCODES)
 
 GATHER_FROM: Final = 16 * 1024
 """Larger payloads, in bytes, are written beside their header, as copying them costs more."""
+
+RELAYED: Final = -1
+"""Instead of a compression window: the client's socket is at another node, which makes the frames."""
+
 COMPRESS_FROM: Final = 1024
 """Smaller payloads, in bytes, are not compressed: it costs more than it saves."""
 
@@ -72,9 +76,14 @@ def window_bits(extensions: list[Extension]) -> int:
 
 
 def encode(message_type: int, payload: bytes, bits: int) -> bytes:
-    """Encode a message for a client with that compression window (0: none)."""
-    if bits and len(payload) >= COMPRESS_FROM and message_type <= _BINARY:
-        return deflated_frame(message_type, payload, bits)
+    """Encode a message for a client with that compression window (0: none). For `RELAYED` that is its type, as one
+    byte, and the payload.
+    """
+    if bits:
+        if bits == RELAYED:
+            return bytes((message_type,)) + payload
+        if len(payload) >= COMPRESS_FROM and message_type <= _BINARY:
+            return deflated_frame(message_type, payload, bits)
     return frame(message_type, payload)
 
 

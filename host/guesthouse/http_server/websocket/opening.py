@@ -9,7 +9,7 @@ from typing import Final
 from msgspec.structs import replace
 from websockets.http11 import Request
 
-from guesthouse.core.address import ProcessId
+from guesthouse.core.address import ForeignProcess, ProcessId
 from guesthouse.core.messages import WebSocketOpen, WsMessageType
 from guesthouse.core.ports import ProcessPort
 from guesthouse.http_server import close_codes
@@ -23,13 +23,20 @@ from guesthouse.http_server.routing.subdomains import subdomain_of
 from guesthouse.http_server.state.admission import Admission
 from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.state.refusal_counts import HANDSHAKE, RefusedBy
+from guesthouse.http_server.websocket.credit_window import relay_limits
 from guesthouse.http_server.websocket.encryption import OVERHEAD, ChannelCipher
 from guesthouse.http_server.websocket.extension_channel import ExtensionChannel
 from guesthouse.http_server.websocket.frame_reader import MessageReader
 from guesthouse.http_server.websocket.framing import frame, window_bits
 from guesthouse.http_server.websocket.outbox import Outbox
 from guesthouse.http_server.websocket.protocol import Protocol
-from guesthouse.http_server.websocket.register import is_register, read_register, registered
+from guesthouse.http_server.websocket.register import (
+    ForeignRegister,
+    Register,
+    is_register,
+    read_register,
+    registered,
+)
 from guesthouse.http_server.websocket.resumable.resumable_channel import ResumableChannel
 from guesthouse.http_server.websocket.resumable.resumable_handshake import ResumableHandshake
 from guesthouse.http_server.websocket.resumable.session_socket import SessionSocket
@@ -150,6 +157,34 @@ class OpeningSocket(SessionSocket):
             self.end(close_codes.NO_NEW_CHANNEL)
             return
         register = read_register(payload, self.context.tokens, self.context.now())
+        if isinstance(register, ForeignRegister):
+            self.have_verified(register, self._registered)
+        else:
+            self._registered(register)
+
+    def have_verified(
+        self, register: ForeignRegister, then: Callable[[Register | CloseReason], None]
+    ) -> None:
+        """Have the node of the process verify its own token, and read no more until then."""
+        relays = self.context.relays
+        if relays is None:
+            then(register.otherwise)
+            return
+
+        def verified(claims: Claims | CloseReason) -> None:
+            if self._closing:
+                return
+            self.resume_reading()
+            if isinstance(claims, CloseReason):
+                then(claims)
+            else:
+                self.home_token = register.token
+                then(Register(register.target, claims, register.encrypted))
+
+        self.pause_reading()
+        relays.verify(register.target, register.token, register.otherwise, verified)
+
+    def _registered(self, register: Register | CloseReason) -> None:
         if isinstance(register, CloseReason):
             self._log_fault(register)
             self.end(register)
@@ -220,6 +255,7 @@ class OpeningSocket(SessionSocket):
         channel = ResumableChannel(context, handshake.session, process.id, self._event, self, self.channel_id)
         context.awaiting_key.pop(self.channel_id, None)
         channel.belong_to(self.token_family, self.token_login, handshake.realm)
+        channel.home_token = self.home_token
         self.token_family, self.token_login = "", None  # the channel's, which gives it back
         channel.begin(process, self.cipher)
 
@@ -244,7 +280,8 @@ class OpeningSocket(SessionSocket):
         context.awaiting_key.pop(self.channel_id, None)
         self.opened_at = context.monotonic()
         self._process = process
-        self.outgoing = Outbox(self, self._transport, limits.outbox_bytes)
+        batch, more = relay_limits(limits.outbox_bytes) if isinstance(process.id, ForeignProcess) else (0, 0)
+        self.outgoing = Outbox(self, self._transport, limits.outbox_bytes + more, batch)
         self._inbound.limit(limits.message_bytes)
         self._protocol.too_big = close_codes.TOO_BIG
         source = shown_address(self.peer.address, self.peer.port)

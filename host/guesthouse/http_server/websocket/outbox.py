@@ -72,6 +72,7 @@ class Outbox:
         owner: the channel's connection.
         transport: its socket.
         window: bytes that may be buffered.
+        batch: bytes of credit that are returned at a time; see `CreditWindow`.
     """
 
     __slots__ = (
@@ -79,11 +80,11 @@ class Outbox:
         "messages", "policy", "push",
     )  # fmt: skip
 
-    def __init__(self, owner: Owner, transport: asyncio.WriteTransport, window: int) -> None:
+    def __init__(self, owner: Owner, transport: asyncio.WriteTransport, window: int, batch: int = 0) -> None:
         self._owner = owner
         self._transport = transport
         self._window = window
-        self._credit = CreditWindow(window)
+        self._credit = CreditWindow(window, batch=batch)
         self._high, _ = write_limits(window)
         self._queue = _EMPTY_QUEUE
         self._queued = 0

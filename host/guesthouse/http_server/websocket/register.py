@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from guesthouse.core.address import ProcessId, canonical
-from guesthouse.core.errors import BadProcessId
+from guesthouse.core.address import Address, ForeignProcess, ProcessId, canonical
+from guesthouse.core.errors import BadAddress, BadProcessId
 from guesthouse.core.json_text import read_json
-from guesthouse.http_server.auth.tokens import AuthError, Claims, Tokens
+from guesthouse.http_server.auth.tokens import AuthError, Claims, Tokens, claimed_node
 from guesthouse.http_server.close_codes import BAD_PROCESS_ID, BAD_TOKEN, NOT_A_REGISTER, CloseReason
 
 
@@ -19,7 +19,17 @@ class Register(Struct, frozen=True):
     encrypted: bool
 
 
-def read_register(message: bytes, tokens: Tokens, now: float) -> Register | CloseReason:
+class ForeignRegister(Struct, frozen=True):
+    """A register message whose token its process's node has to verify, which claims to have issued it."""
+
+    target: ForeignProcess
+    token: str
+    encrypted: bool
+    otherwise: CloseReason
+    """How to refuse it if there is no such node."""
+
+
+def read_register(message: bytes, tokens: Tokens, now: float) -> Register | ForeignRegister | CloseReason:
     """Check a client's first message, text or binary; returns a `CloseReason` if it is not valid.
 
     The token is checked first, so that clients without one learn nothing about the target.
@@ -41,22 +51,53 @@ def read_register(message: bytes, tokens: Tokens, now: float) -> Register | Clos
 
 def check_register(
     token: object, target: object, encrypted: object, tokens: Tokens, now: float
-) -> Register | CloseReason:
+) -> Register | ForeignRegister | CloseReason:
     """Check the fields of a register message, as `read_register` does."""
     if not isinstance(token, str) or not isinstance(target, str) or not isinstance(encrypted, bool | None):
         return NOT_A_REGISTER.because("auth_token and target_process are strings, encrypted is a boolean")
     try:
         claims = tokens.verify(token, now)
     except AuthError as error:
-        return BAD_TOKEN.because(str(error))
+        refusal = BAD_TOKEN.because(str(error))
+        home = _home_of(token, target)
+        return refusal if home is None else ForeignRegister(home, token, bool(encrypted), refusal)
     try:
-        process = ProcessId.parse(target)
-    except BadProcessId:
+        target_id = read_target(target, tokens.node)
+    except (BadProcessId, BadAddress):
         return BAD_PROCESS_ID.because("write process:package:publisher")
-    target_id = canonical(process)
     if not claims.opens(target_id):
         return BAD_TOKEN.because(f"it is for {claims.process}")
     return Register(target_id, claims, bool(encrypted))
+
+
+def read_target(text: str, node: str) -> ProcessId:
+    """The process that a client names, with or without its node.
+
+    Args:
+        text: `process:package:publisher` or `node@process:package:publisher`.
+        node: this node's name.
+
+    Raises:
+        BadProcessId: it is neither.
+        BadAddress: what is before the `@` is not the name of a node.
+    """
+    if "@" not in text:
+        return canonical(ProcessId.parse(text))
+    address = Address.parse(text)
+    process = canonical(address.process)
+    if address.node == node:
+        return process
+    return ForeignProcess(process.process_name, process.package_name, process.publisher_node, address.node)
+
+
+def _home_of(token: str, target: str) -> ForeignProcess | None:
+    """The target, if it is a process of the node that has issued the token, by what that says; else None."""
+    try:
+        process = read_target(target, "")
+    except (BadProcessId, BadAddress):
+        return None
+    issued_there = isinstance(process, ForeignProcess) and claimed_node(token) == process.node
+    return process if isinstance(process, ForeignProcess) and issued_there else None
 
 
 def is_register(message: bytes) -> bool:

@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 
 from msgspec.structs import replace
 
-from guesthouse.core.address import ProcessId
+from guesthouse.core.address import ForeignProcess, ProcessId
 from guesthouse.core.messages import WebSocketOpen, WsMessageType
 from guesthouse.core.ports import ProcessPort
 from guesthouse.http_server import close_codes
@@ -31,6 +31,7 @@ from guesthouse.http_server.state.channels import ChannelRecord
 from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.state.timer_wheel import NEVER
 from guesthouse.http_server.websocket.channel import Channel, Notify
+from guesthouse.http_server.websocket.credit_window import relay_limits
 from guesthouse.http_server.websocket.encryption import ChannelCipher
 from guesthouse.http_server.websocket.framing import encode, frame
 from guesthouse.http_server.websocket.resumable.answers import resumed
@@ -91,7 +92,8 @@ class ResumableChannel(Channel):
         self._peer = Peer("", 0, "") if socket is None else socket.peer
         limits = context.settings.connections
         transport = NOWHERE if socket is None else socket.transport
-        self.outgoing = RetainingOutbox(self, transport, limits.outbox_bytes, session.kept)
+        batch, more = relay_limits(limits.outbox_bytes) if isinstance(owner, ForeignProcess) else (0, 0)
+        self.outgoing = RetainingOutbox(self, transport, limits.outbox_bytes + more, session.kept, batch)
 
     def begin(self, process: ProcessPort, cipher: ChannelCipher | None) -> None:
         """The client has its key: tell the process."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from guesthouse.core.address import ProcessId
@@ -24,7 +25,7 @@ from guesthouse.http_server.sessions.session import Session
 from guesthouse.http_server.sessions.session_keys import SessionKeys
 from guesthouse.http_server.state.admission import Admission
 from guesthouse.http_server.state.context import Context
-from guesthouse.http_server.websocket.register import check_register
+from guesthouse.http_server.websocket.register import ForeignRegister, Register, check_register
 from guesthouse.http_server.websocket.resumable.answers import opened
 from guesthouse.http_server.websocket.resumable.carrying_socket import CarryingSocket
 from guesthouse.http_server.websocket.resumable.resumable_channel import ResumableChannel
@@ -38,6 +39,11 @@ class Newcomer(CarryingSocket[ResumableChannel], Protocol):
 
     def is_elsewhere(self, target: ProcessId, claims: Claims) -> bool:
         """Whether a page's own token is shown on an origin of another package than that of the process."""
+
+    def have_verified(
+        self, register: ForeignRegister, then: Callable[[Register | CloseReason], None]
+    ) -> None:
+        """Have another node verify its own token, and read no more until then."""
 
     def open_session(self, process: ProcessPort, claims: Claims | None, *, encrypted: bool) -> None:
         """Open a channel."""
@@ -109,6 +115,18 @@ class ResumableHandshake:
         register = check_register(
             control.auth_token, control.target_process, control.encrypted, context.tokens, context.now()
         )
+        if isinstance(register, ForeignRegister):
+            self._socket.have_verified(register, self._verified)
+            return None
+        return self._registered(register)
+
+    def _verified(self, register: Register | CloseReason) -> None:
+        close = self._registered(register)
+        if close is not None:
+            self._socket.end(close)
+
+    def _registered(self, register: Register | CloseReason) -> CloseReason | None:
+        context = self._context
         if isinstance(register, CloseReason):
             return register
         process = context.router.find(register.target)
@@ -153,4 +171,6 @@ class ResumableHandshake:
             return place == (channel.owner, channel.bound_path, channel.path)
         if claims is None or channel.bound_path is not None:
             return False
-        return claims.opens(channel.owner) and not self._socket.is_elsewhere(channel.owner, claims)
+        return self._context.access.opens(claims, channel.owner) and not self._socket.is_elsewhere(
+            channel.owner, claims
+        )

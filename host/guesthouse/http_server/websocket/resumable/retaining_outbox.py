@@ -52,9 +52,14 @@ class RetainingOutbox(Outbox):
     __slots__ = ("_direct", "_keeper", "_kept")
 
     def __init__(
-        self, owner: RetainingOwner, transport: asyncio.WriteTransport, window: int, kept: Retained
+        self,
+        owner: RetainingOwner,
+        transport: asyncio.WriteTransport,
+        window: int,
+        kept: Retained,
+        batch: int = 0,
     ) -> None:
-        super().__init__(owner, transport, window)
+        super().__init__(owner, transport, window, batch)
         self._keeper = owner
         self._kept = kept
         self._direct = transport is not NOWHERE

@@ -1,0 +1,1 @@
+"""Channels of clients at one node to processes of another."""

@@ -1,0 +1,87 @@
+"""Finds processes of all nodes for the HTTP server: this node's own first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from guesthouse.cluster.gateway.home_node import HomeNode
+from guesthouse.cluster.gateway.process_stand_in import ProcessStandIn
+from guesthouse.core.address import ForeignProcess, ProcessId, canonical
+from guesthouse.core.messages import LazyLoadBlob, Request, SendErrorKind
+from guesthouse.core.ports import Answer, ChannelFeeder, ProcessPort, RouterPort
+
+
+class JoinedRouter:
+    """Implements `guesthouse.core.ports.RouterPort`.
+
+    A process id without a node stands for this node's process; else, for that of the node whose name sorts first among
+    those that have one. But where this node has the package, no other node's process is found by such an id: that
+    would share the package's origin, and what browsers keep for it.
+
+    Args:
+        own: this node's.
+        homes: other nodes, by name.
+    """
+
+    def __init__(self, own: RouterPort, homes: Mapping[str, HomeNode]) -> None:
+        self._own = own
+        self._homes = homes
+
+    @property
+    def node(self) -> str:
+        """The name of this node."""
+        return self._own.node
+
+    def find(self, process: ProcessId) -> ProcessPort | None:
+        """See `RouterPort`; also of a `ForeignProcess`."""
+        if isinstance(process, ForeignProcess):
+            home = self._homes.get(process.node)
+            return None if home is None else home.processes.get(process.plain)
+        found = self._own.find(process)
+        return found if found is not None or not self._homes else self._elsewhere(canonical(process))
+
+    def _elsewhere(self, process: ProcessId) -> ProcessStandIn | None:
+        if any(each.id.package_id == process.package_id for each in self._own.processes()):
+            return None
+        with_it = [name for name, home in self._homes.items() if process in home.processes]
+        return self._homes[min(with_it)].processes[process] if with_it else None
+
+    def processes(self) -> Sequence[ProcessPort]:
+        """All processes that can be found without naming a node."""
+        own = self._own.processes()
+        taken = {process.id.package_id for process in own}
+        others: dict[ProcessId, ProcessPort] = {}
+        for name in sorted(self._homes):
+            for process_id, process in self._homes[name].processes.items():
+                if process_id.package_id not in taken:
+                    others.setdefault(process_id, process)
+        return [*own, *others.values()]
+
+    def request(
+        self,
+        process: ProcessId,
+        request: Request,
+        blob: LazyLoadBlob | None,
+        answered: Callable[[Answer | SendErrorKind], None],
+        feeder: ChannelFeeder | None = None,
+    ) -> SendErrorKind | None:
+        """See `RouterPort`."""
+        return self._own.request(process, request, blob, answered, feeder)
+
+    async def ask(
+        self, process: ProcessId, request: Request, blob: LazyLoadBlob | None
+    ) -> Answer | SendErrorKind | None:
+        """See `RouterPort`."""
+        return await self._own.ask(process, request, blob)
+
+    def expect(self, answered: Callable[[Answer | SendErrorKind], None]) -> int:
+        """See `RouterPort`."""
+        return self._own.expect(answered)
+
+    def forget(self, request_id: int) -> None:
+        """See `RouterPort`."""
+        self._own.forget(request_id)
+
+    def answer(self, request_id: int, asker: ProcessId, body: bytes, blob: LazyLoadBlob | None) -> bool:
+        """See `RouterPort`."""
+        return self._own.answer(request_id, asker, body, blob)

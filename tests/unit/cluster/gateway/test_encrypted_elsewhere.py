@@ -1,0 +1,5 @@
+"""What `tests/unit/http_server/test_encrypted.py` says, with processes at another node than their clients."""
+
+from . import scenarios
+
+globals().update(scenarios.of_module("test_encrypted"))
