@@ -20,6 +20,8 @@ from tests.certificates import TRUSTS_NOBODY
 from tests.patience import PATIENCE
 from tests.tutorial_pages import DOCS, Command, File, steps, tabs
 
+from guesthouse.package.build.javascript import SDK_LINK
+
 from .conftest import home_in
 from .packages import MODULES, ROOT
 
@@ -95,6 +97,8 @@ class Reader:
         assert arguments[:2] == ["install", "--prefix"]
         package = json.loads((self.folder / arguments[2] / "package.json").read_text())
         tested = json.loads((MODULES.parent / "package.json").read_text())["dependencies"]
+        sdk = package["devDependencies"].pop("@guesthouse/sdk")
+        assert sdk == f"file:{SDK_LINK}"
         assert package["devDependencies"].items() <= tested.items()
         (self.folder / arguments[2] / "node_modules").symlink_to(MODULES)
         return ""
