@@ -8,6 +8,7 @@ import resource
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -248,7 +249,7 @@ async def test_a_server_with_tls_and_a_password(tmp_path: Path) -> None:
 def test_files_that_are_of_no_use_are_named(fields: dict[str, str], why: str, tmp_path: Path) -> None:
     for name, text in (("empty", ""), ("lines", "a\nb\n"), ("half", "-----BEGIN NATS USER JWT-----\nx\n")):
         (tmp_path / name).write_text(text)
-    given = {name: str(tmp_path / value) for name, value in fields.items()}
+    given: dict[str, Any] = {name: str(tmp_path / value) for name, value in fields.items()}
     with pytest.raises(BadSetting, match=why):
         read_access(ClusterSettings(nats=("nats://a:1",), **given))
 

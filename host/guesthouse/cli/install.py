@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -12,6 +13,13 @@ from guesthouse.cli.options import home_option, home_path, json_option, print_js
 from guesthouse.cli.terminal.completing import PACKAGES
 from guesthouse.cli.terminal.progress import working
 from guesthouse.core.errors import GuesthouseError
+
+PACKAGE_COLUMNS: Final = (
+    ("PACKAGE", lambda item: str(item["package"])),
+    ("INSTALLED", lambda item: version_text(item["version"], item["hash"])),
+    ("PREVIOUS", lambda item: version_text(item["previous_version"], item["previous_hash"])),
+    ("RUNS", lambda item: version_text(item["running_version"], item["running_hash"])),
+)
 
 
 class NotConsented(GuesthouseError):
@@ -21,9 +29,19 @@ class NotConsented(GuesthouseError):
 @click.command()
 @click.argument("package", metavar="PACKAGE")
 @click.option("--yes", is_flag=True, help="Grant what it asks for, without asking.")
+@click.option(
+    "--on",
+    "nodes",
+    multiple=True,
+    metavar="NODE",
+    help="Install it on this node of the cluster; give it again for others.",
+)
+@click.option("--everywhere", is_flag=True, help="Install it on all nodes of the cluster.")
 @home_option
 @json_option
-def install(package: str, yes: bool, home: str | None, as_json: bool) -> None:
+def install(
+    package: str, yes: bool, nodes: tuple[str, ...], everywhere: bool, home: str | None, as_json: bool
+) -> None:
     """Install PACKAGE, a folder or .zip, or upgrade to it.
 
     When it asks for more than the installed version, if any, that is shown, and you are asked; without a
@@ -31,8 +49,14 @@ def install(package: str, yes: bool, home: str | None, as_json: bool) -> None:
 
     A running node starts it at once: processes of an older version are upgraded with their channels open,
     and keep running if the new one cannot start. Otherwise it starts with the node.
+
+    With --on or --everywhere a running node installs it on nodes of its cluster: one after the other, and on none
+    before all have seen it.
     """
     folder = home_path(home)
+    if nodes or everywhere:
+        _install_on(folder, package, nodes, consent=yes or None, as_json=as_json)
+        return
     with working(f"checking and compiling {package}"):
         item = _install(folder, package, yes or None)
     if "needs_consent" in item:
@@ -64,6 +88,52 @@ def _install(folder: Path, package: str, consent: str | bool | None) -> dict[str
         except NeedsConsent as needed:
             item = {"needs_consent": str(needed), **needed.item}
     return dict(item)
+
+
+def _install_on(
+    folder: Path, package: str, nodes: Sequence[str], *, consent: bool | None, as_json: bool
+) -> None:
+    """Install a package on these nodes, or on all.
+
+    Raises:
+        NotConsented: it asks for more, and nobody can be asked.
+    """
+    from guesthouse.core.printable import printable
+
+    items = _install_there(folder, package, nodes, consent, as_json=as_json)
+    if items and "needs_consent" in items[0]:
+        (needed,) = items
+        if as_json or not sys.stdin.isatty():
+            raise NotConsented(needed["needs_consent"])
+        click.echo(f"{needed['package']} {needed['version']}", err=True)
+        for each in needed["nodes"]:
+            click.echo(f"on {each['node']}", err=True)
+            for mark, texts in (("+", each["asks_more"]), ("-", each["asks_less"])):
+                for text in texts:
+                    click.echo(printable(f"  {mark} {text}"), err=True)
+        click.confirm("Grant that?", abort=True, err=True)
+        items = _install_there(folder, package, nodes, needed["hash"], as_json=as_json)
+    if as_json:
+        print_json(items)
+
+
+def _install_there(
+    folder: Path, package: str, nodes: Sequence[str], consent: str | bool | None, *, as_json: bool
+) -> list[dict[str, Any]]:
+    from guesthouse.control.control_client import ask
+    from guesthouse.core.printable import printable
+
+    items = []
+    where = {"everywhere": True} if not nodes else {"nodes": " ".join(nodes)}
+    with working(f"offering {package}"):
+        for item in ask(folder, "install", package=str(Path(package).absolute()), consent=consent, **where):
+            items.append(item)
+            if not as_json and "needs_consent" not in item:
+                version = version_text(item["version"], item["hash"])
+                runs = " and runs" if item["running_version"] else ""
+                text = f"{item['node']}: {item['package']} {version} is installed{runs}"
+                click.echo(printable(text), err=True)
+    return items
 
 
 def _show_changes(item: dict[str, Any]) -> None:
@@ -135,34 +205,39 @@ def rollback(package: str, home: str | None, as_json: bool) -> None:
 
 @click.command()
 @click.option("--rights", is_flag=True, help="Show what each package asks for, and who granted it.")
+@click.option("--cluster", is_flag=True, help="List the packages of all nodes of the cluster.")
 @home_option
 @json_option
-def packages(rights: bool, home: str | None, as_json: bool) -> None:
-    """List the installed packages, and those that the node runs."""
-    from guesthouse.cli.status import Columns, print_table
+def packages(rights: bool, cluster: bool, home: str | None, as_json: bool) -> None:
+    """List the installed packages, and those that the node runs.
+
+    With --cluster the exit code is 4 when a node did not answer.
+    """
+    from guesthouse.cli.status import print_table
     from guesthouse.control.control_client import NoNode, ask
     from guesthouse.core.config import load_settings
     from guesthouse.core.home import Home
 
     folder = home_path(home)
+    if cluster:
+        if rights:
+            raise click.UsageError("--rights is of one node: give it without --cluster")
+        from guesthouse.cli.status import list_cluster
+
+        list_cluster(folder, "packages", PACKAGE_COLUMNS, "no package is installed", as_json=as_json)
+        return
     try:
         items = list(ask(folder, "packages"))
     except NoNode:
         from guesthouse.node.offline_installer import listed_without_node
 
         items = listed_without_node(Home(folder), load_settings(str(folder)))
-    columns: Columns = (
-        ("PACKAGE", lambda item: str(item["package"])),
-        ("INSTALLED", lambda item: version_text(item["version"], item["hash"])),
-        ("PREVIOUS", lambda item: version_text(item["previous_version"], item["previous_hash"])),
-        ("RUNS", lambda item: version_text(item["running_version"], item["running_hash"])),
-    )
     if as_json:
         print_json(items)
     elif items and rights:
         _show_rights(items)
     elif items:
-        print_table(items, columns)
+        print_table(items, PACKAGE_COLUMNS)
     else:
         click.echo("no package is installed", err=True)
 

@@ -79,17 +79,28 @@ SOME_FAILED: Final = 3
 """Exit code of `ps` when a process failed that should run."""
 
 
+NO_ANSWER: Final = 4
+"""Exit code of `--cluster` when a node did not answer."""
+
+
 @click.command()
 @click.option("--limits", is_flag=True, help="Show the use of each limit.")
+@click.option("--cluster", is_flag=True, help="List the processes of all nodes of the cluster.")
 @home_option
 @json_option
-def ps(limits: bool, home: str | None, as_json: bool) -> None:
+def ps(limits: bool, cluster: bool, home: str | None, as_json: bool) -> None:
     """List the processes of the running node, and those that ended or could not be started.
 
-    The exit code is 3 when one has failed, with its cause on standard error.
+    The exit code is 3 when one has failed, with its cause on standard error; with --cluster it is 4 when a node
+    did not answer.
     """
     from guesthouse.control.control_client import ask
 
+    if cluster:
+        if limits:
+            raise click.UsageError("--limits is of one node: give it without --cluster")
+        list_cluster(home_path(home), "ps", _PROCESSES, "no node runs a process", as_json=as_json)
+        return
     items = list(ask(home_path(home), "ps"))
     _tell_of_drain(home_path(home))
     failed = [item for item in items if item["state"] == "failed"]
@@ -114,6 +125,28 @@ def _tell_of_drain(folder: Path) -> None:
     drain = node.get("drain")
     if drain is not None and drain["state"] != "serving":
         click.echo(f"{node['node']} {progress(drain)}", err=True)
+
+
+def list_cluster(folder: Path, what: str, columns: Columns, none: str, *, as_json: bool) -> None:
+    """List the processes (`ps`) or packages of all nodes, and end with an exit code that says whether all is well."""
+    from guesthouse.control.control_client import ask
+
+    items = list(ask(folder, what, cluster=True))
+    rows = [item for item in items if "error" not in item]
+    if as_json:
+        print_json(items)
+    elif rows:
+        print_table(rows, (("NODE", lambda item: str(item["node"])), *columns))
+    else:
+        click.echo(none, err=True)
+    failed = [row for row in rows if row.get("state") == "failed"]
+    for row in failed:
+        if row["last_end"] is not None:
+            click.echo(printable(f"{row['node']}: {_failure(row)}"), err=True)
+    for item in items:
+        if "error" in item:
+            click.echo(printable(item["error"]), err=True)
+    sys.exit(NO_ANSWER if len(rows) < len(items) else SOME_FAILED if failed else 0)
 
 
 def _failure(item: dict[str, Any]) -> str:

@@ -157,6 +157,11 @@ class Cluster:
         """Whether this node is a member."""
         return self.roster.key_of(self._node, time.time()) is not None
 
+    def member_names(self) -> list[str]:
+        """The names of all nodes that are members now, this one among them."""
+        now = time.time()
+        return [card.node for card in self.roster.cards if self.roster.key_of(card.node, now) is not None]
+
     def presence(self) -> Presence:
         """What this node says of itself now."""
         figures = self._figures()

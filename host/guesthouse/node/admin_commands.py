@@ -30,6 +30,7 @@ from guesthouse.node.package_hosts import NeedsConsent
 from guesthouse.package.store.installed import parse_package_id
 
 if TYPE_CHECKING:
+    from guesthouse.cluster.administration.administration import Administration
     from guesthouse.node.node import Node
 
 _SOURCE: Final = re.compile(r"[\w.~:-]{1,255}")
@@ -122,8 +123,12 @@ class NodeCommands:
         async for status in drain.watch():
             yield status
 
-    async def ps(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
-        """Each process: what it is, where it runs, and its use of each limit."""
+    async def ps(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """Each process: what it is, where it runs, and its use of each limit; with `cluster`, those of all nodes."""
+        if request.get("cluster") is True:
+            async for row in self._cluster().listed("ps"):
+                yield row
+            return
         async for row in process_rows(self._node):
             yield row
 
@@ -295,11 +300,20 @@ class NodeCommands:
 
     async def install(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
         """Install the package at a path, or upgrade to it. If it asks for more than the installed version, `consent`
-        has to be the hash of what was shown, or true; otherwise yields what it asks for.
+        has to be the hash of what was shown, or true; otherwise yields what it asks for. With `nodes`, names with
+        blanks between them, or `everywhere`, on these nodes: yields what became of each.
         """
         consent = request.get("consent")
         if not isinstance(consent, str | bool | None):
             raise BadCommand("`consent` is the hash of a package, or true")
+        everywhere, nodes = request.get("everywhere") is True, request.get("nodes")
+        if everywhere or nodes is not None:
+            named = [] if everywhere else _text(request, "nodes").split()
+            if not everywhere and not named:
+                raise BadCommand("install takes `nodes`, at least one, or `everywhere`")
+            async for item in self._cluster().install(_text(request, "package"), named, consent):
+                yield item
+            return
         try:
             yield await self._node.installer.install(_text(request, "package"), consent)
         except NeedsConsent as needed:
@@ -316,10 +330,22 @@ class NodeCommands:
         """Return to the previous version of a package."""
         yield await self._node.installer.rollback(parse_package_id(_text(request, "package")))
 
-    async def packages(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
-        """Each package that is installed or running."""
+    async def packages(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """Each package that is installed or running; with `cluster`, those of all nodes."""
+        if request.get("cluster") is True:
+            async for row in self._cluster().listed("packages"):
+                yield row
+            return
         for item in self._node.installer.listed():
             yield item
+
+    def _cluster(self) -> Administration:
+        administration = self._node.administration
+        if administration is None:
+            raise BadCommand(
+                "this node is in no cluster: set nats in the section [cluster] of guesthouse.toml, and join one"
+            )
+        return administration
 
     def _state_of(self, process_id: ProcessId) -> dict[str, Any]:
         process = self._node.router.find(process_id)

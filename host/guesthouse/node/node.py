@@ -61,6 +61,7 @@ from guesthouse.package.spec import Package, ProcessSpec
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+    from guesthouse.cluster.administration.administration import Administration
     from guesthouse.cluster.cluster import Cluster
     from guesthouse.kernel.cluster.greeter import KeyOf
     from guesthouse.kernel.cluster.peers import Peers
@@ -131,6 +132,8 @@ class Node:
         self.on_stop: Callable[[], None] | None = None
         """Ends the node, if whoever runs it can."""
         self.client_drain = ClientDrain(self)
+        self.administration: Administration | None = None
+        """Of the other nodes of its cluster, if it is in one."""
         self.run_id = secrets.token_hex(8)
         """Tells this run from the one before and the next."""
         self._terminal = terminal
@@ -350,6 +353,7 @@ class Node:
             BadMembership: the home's files of the cluster are damaged, or of a node with another name.
         """
         try:
+            from guesthouse.cluster.administration.administered_node import administration_of
             from guesthouse.cluster.membership.membership import Membership  # only where it is wanted
             from guesthouse.cluster.start import cluster_of
         except ModuleNotFoundError as error:
@@ -361,11 +365,16 @@ class Node:
             text = "cluster.nats is set, and this node is in no cluster yet: see `guesthouse cluster --help`"
             self.log.write("cluster", "warning", text)
             return
-        self.cluster = await self._cluster_stack.enter_async_context(cluster_of(self, membership))
+        cluster = cluster_of(self, membership)
+        administration = administration_of(self, lambda: self.installer, cluster.peers, cluster.member_names)
+        administration.announce_drain(draining=self.draining)
+        await self._cluster_stack.enter_async_context(administration)
+        self.cluster = await self._cluster_stack.enter_async_context(cluster)
+        self.administration = administration
 
     async def stop_cluster(self) -> None:
         """End that."""
-        self.cluster = None
+        self.cluster = self.administration = None
         await self._cluster_stack.aclose()
 
     def public_key(self) -> Ed25519PublicKey:

@@ -23,6 +23,8 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "install": (
         "guesthouse install chat.zip",
         "guesthouse install --yes --home /var/lib/guesthouse ./chat",
+        "guesthouse install chat.zip --on a.os --on b.os",
+        "guesthouse install chat.zip --everywhere",
     ),
     "api-key": (
         "guesthouse api-key create backend --role push --expires 90d",
@@ -47,10 +49,12 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "packages": (
         "guesthouse packages",
         "guesthouse packages --rights                 # what each asks for, and who granted it",
+        "guesthouse packages --cluster                # of all nodes",
     ),
     "ps": (
         "guesthouse ps",
         "guesthouse ps --limits",
+        "guesthouse ps --cluster                      # of all nodes",
     ),
     "top": (
         "guesthouse top",

@@ -78,9 +78,10 @@ class Distribution:
             if needed is not None:
                 yield needed
                 return
+            granted = consent is True or consent == parcel.offer.hash
             for number, node in enumerate(nodes):
                 try:
-                    yield await self._install(parcel, node, previews[node], granted=consent is not None)
+                    yield await self._install(parcel, node, previews[node], granted=granted)
                 except GuesthouseError as error:
                     raise PackageError(_failed(str(error), nodes, number)) from None
 

@@ -206,6 +206,9 @@ class ClientDrain:
 
     def _enter(self, state: DrainState) -> None:
         self.state = state
+        administration = self._node.administration
+        if administration is not None:
+            administration.announce_drain(draining=state is not DrainState.SERVING)
         self._report()
 
     def _report(self) -> None:
