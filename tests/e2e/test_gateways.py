@@ -105,3 +105,24 @@ async def test_a_client_sees_by_a_gateway_what_it_sees_at_the_home(two: Two) -> 
         seen.append(await script(await connect(two.url(node, path), proxy=None)))
     assert all(each == seen[0] for each in seen)
     assert not two.gateway.http.open_channels()
+
+
+async def test_a_channel_stays_open_while_its_process_is_restarted_and_ends_with_it(two: Two) -> None:
+    client = await two.registered(two.gateway, ECHO)
+    await two.home.restart(ID)
+    await client.send("still there")
+    assert await asyncio.wait_for(client.recv(), PATIENCE) == "still there"
+    await two.home.stop(ID)
+    with pytest.raises(ConnectionClosed) as closed:
+        await asyncio.wait_for(client.recv(), PATIENCE)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1011
+
+
+async def test_a_home_that_stops_closes_its_channels_at_the_gateway(two: Two) -> None:
+    client = await two.registered(two.gateway, ECHO)
+    await two.stop_home.aclose()
+    with pytest.raises(ConnectionClosed) as closed:
+        await asyncio.wait_for(client.recv(), PATIENCE)
+    assert closed.value.rcvd is not None
+    assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1001, "the node is shutting down")
