@@ -9,8 +9,10 @@ from msgspec.structs import replace
 from guesthouse.core.capabilities import Capability
 from guesthouse.kernel.capabilities.signed import (
     LONGEST_SECONDS,
+    MOST_OWN,
     SKEW_SECONDS,
     BadSignature,
+    OwnSignatures,
     SignedCapability,
     sign,
     verify,
@@ -32,23 +34,23 @@ def test_what_was_signed_is_taken_from_its_holder() -> None:
     assert verify(signed(), HOLDER, KEYS.get, NOW) == CAPABILITY
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"params": '"network"'},
-        {"params": ' "messaging"'},
-        {"params": "no json"},
-        {"issuer": "home.os@other:house:a.os"},
-        {"issuer": "away.os@door:house:a.os"},
-        {"issuer": "far.os@door:house:a.os"},
-        {"issuer": "nobody"},
-        {"holder": "away.os@thief:house:a.os"},
-        {"expires": NOW + 120},
-        {"expires": float("inf")},
-        {"signature": b"\0" * 64},
-        {"signature": b""},
-    ],
-)
+CHANGES: list[dict[str, object]] = [
+    {"params": '"network"'},
+    {"params": ' "messaging"'},
+    {"params": "no json"},
+    {"issuer": "home.os@other:house:a.os"},
+    {"issuer": "away.os@door:house:a.os"},
+    {"issuer": "far.os@door:house:a.os"},
+    {"issuer": "nobody"},
+    {"holder": "away.os@thief:house:a.os"},
+    {"expires": NOW + 120},
+    {"expires": float("inf")},
+    {"signature": b"\0" * 64},
+    {"signature": b""},
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
 def test_what_was_altered_is_not_taken(change: dict[str, object]) -> None:
     holder = str(change.get("holder", HOLDER))
     with pytest.raises(BadSignature):
@@ -82,3 +84,34 @@ def test_a_seal_has_its_time(expires: float, *, taken: bool) -> None:
     else:
         with pytest.raises(BadSignature, match="has expired, or is valid for too long"):
             verify(made, HOLDER, KEYS.get, NOW)
+
+
+def test_one_that_was_verified_before_is_still_checked_for_its_use() -> None:
+    own, given = OwnSignatures(), signed()
+    assert own.known(given, HOLDER, NOW) is None
+    own.add(given, CAPABILITY)
+    assert own.known(given, HOLDER, NOW) == CAPABILITY
+    with pytest.raises(BadSignature, match="another holder"):
+        own.known(given, "away.os@thief:house:a.os", NOW)
+    with pytest.raises(BadSignature, match="expired"):
+        own.known(given, HOLDER, NOW + 60 + SKEW_SECONDS)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_one_that_was_altered_since_it_was_verified_is_not_known(change: dict[str, object]) -> None:
+    own, given = OwnSignatures(), signed()
+    own.add(given, CAPABILITY)
+    assert own.known(replace(given, **change), str(change.get("holder", HOLDER)), NOW) is None
+
+
+def test_so_many_are_known_and_none_that_is_large() -> None:
+    own = OwnSignatures()
+    each = [signed(expires=NOW + number) for number in range(MOST_OWN + 2)]
+    for one in each:
+        own.add(one, CAPABILITY)
+        own.known(each[0], HOLDER, NOW)
+    assert own.known(each[0], HOLDER, NOW) == CAPABILITY, "it was used all the time"
+    assert own.known(each[1], HOLDER, NOW) is None
+    large = signed(params=f'"{"x" * 2000}"')
+    own.add(large, CAPABILITY)
+    assert own.known(large, HOLDER, NOW) is None

@@ -1,7 +1,7 @@
 """Capabilities that are passed between nodes, signed with the issuing node's Ed25519 key. Pure.
 
 A signed capability names its issuer, holder and expiry, so it cannot be forged, altered, presented by another process,
-or used for ever. Replays are prevented by the session that carries it (`kernel/cluster/session.py`).
+or used for ever. Replays are prevented by the session that carries it (`kernel/cluster/peer_session.py`).
 
 The signed bytes are a fixed prefix and the fields as a JSON array.
 """
@@ -9,6 +9,7 @@ The signed bytes are a fixed prefix and the fields as a JSON array.
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Annotated, Final
 
@@ -27,6 +28,8 @@ LONGEST_SECONDS: Final = 24 * 3600.0
 SKEW_SECONDS: Final = 60.0
 """Tolerated clock skew between nodes."""
 
+MOST_OWN: Final = 4096
+_LARGEST_OWN: Final = 1024
 _PREFIX: Final = b"guesthouse capability 1\0"
 
 
@@ -83,11 +86,45 @@ def verify(
         key.verify(signed.signature, _signed_bytes(signed))
     except InvalidSignature:
         raise BadSignature(f"it is not signed by {issuing_node}") from None
+    _check_use(signed, holder, now)
+    return capability
+
+
+class OwnSignatures:
+    """Signatures of this node that were verified before, the last `MOST_OWN`: a process presents the same one with each
+    push, and to verify it costs more than all the rest. Who may use one, and until when, is checked each time. Other
+    nodes cannot fill it, since only this node can make its signatures.
+    """
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[SignedCapability, Capability] = OrderedDict()
+
+    def known(self, signed: SignedCapability, holder: str, now: float) -> Capability | None:
+        """The capability; None if its signature is still to be verified.
+
+        Raises:
+            BadSignature: as `verify`.
+        """
+        capability = self._known.get(signed)
+        if capability is not None:
+            _check_use(signed, holder, now)
+            self._known.move_to_end(signed)
+        return capability
+
+    def add(self, signed: SignedCapability, capability: Capability) -> None:
+        """Keep what `verify` returned, if it is not too large."""
+        if len(signed.params) + len(signed.holder) > _LARGEST_OWN:
+            return
+        self._known[signed] = capability
+        if len(self._known) > MOST_OWN:
+            self._known.popitem(last=False)
+
+
+def _check_use(signed: SignedCapability, holder: str, now: float) -> None:
     if signed.holder != holder:
         raise BadSignature(f"it is for another holder: {signed.holder}, not {holder}")
     if not now - SKEW_SECONDS < signed.expires <= now + LONGEST_SECONDS + SKEW_SECONDS:
         raise BadSignature("it has expired, or is valid for too long")
-    return capability
 
 
 def _signed_bytes(signed: SignedCapability) -> bytes:

@@ -31,6 +31,7 @@ from guesthouse.core.throttled_log import ThrottledLog
 from guesthouse.kernel.capabilities.signed import (
     LONGEST_SECONDS,
     BadSignature,
+    OwnSignatures,
     SignedCapability,
     sign,
     verify,
@@ -90,6 +91,7 @@ class Remote:
         self._log = log
         self._throttled_log = ThrottledLog(log)
         self._clock = clock
+        self._own = OwnSignatures()
         peers.register(PROCESSES, self)
 
     # --- outgoing
@@ -320,8 +322,12 @@ class Remote:
         return found
 
     def _verified(self, signed: SignedCapability, holder: str) -> Capability:
-        capability = verify(signed, holder, self._issuer_key, self._clock())
+        capability = self._own.known(signed, holder, self._clock())
+        if capability is None:
+            capability = verify(signed, holder, self._issuer_key, self._clock())
         own = Address.parse(capability.issuer).node == self._node
+        if own:
+            self._own.add(signed, capability)
         if own and self._router.rights.is_void(capability, signed.expires - LONGEST_SECONDS):
             raise BadSignature("its issuer was uninstalled since then")
         return capability
