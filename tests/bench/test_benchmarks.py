@@ -58,7 +58,7 @@ def test_a_benchmark_runs_and_keeps_what_it_found(name: str, found: Path) -> Non
 def test_a_benchmark_that_does_not_exist_is_named_with_those_that_do() -> None:
     ran = bench("ecko")
     assert ran.returncode == 2
-    assert "there is no benchmark 'ecko': echo, boundary" in ran.stderr
+    assert "there is no benchmark 'ecko': echo, sizes, web, boundary" in ran.stderr
 
 
 def test_the_figures_of_the_page_are_those_of_the_results() -> None:

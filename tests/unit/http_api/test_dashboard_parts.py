@@ -86,7 +86,7 @@ class _Viewer:
 class _Node:
     """What the feed asks of a node beside its processes."""
 
-    started, stopping = True, False
+    started, stopping, draining = True, False, False
 
     class http:  # noqa: N801 - stands for an object
         connections = 3
