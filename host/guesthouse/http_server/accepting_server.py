@@ -6,6 +6,7 @@ import asyncio
 import functools
 import socket
 import ssl
+from collections.abc import Callable
 from typing import Final, cast
 
 from uvicorn.config import Config
@@ -69,6 +70,15 @@ class AcceptingServer(PartServer):
             await asyncio.gather(*late, return_exceptions=True)
         for connection in tuple(state.connections):
             cast(HttpConnection, connection).transport.abort()
+
+    def requests_in_hand(self) -> Callable[[], bool]:
+        """The requests that are being answered now, as a function that tells whether one of them still is."""
+        tasks = tuple(self.server_state.tasks)
+        connections = cast(set[HttpConnection], self.server_state.connections)
+        direct = [request for each in connections if (request := each.answers_directly) is not None]
+        return lambda: (
+            not (all(task.done() for task in tasks) and all(request.response_complete for request in direct))
+        )
 
     def apply(self, settings: Settings, tls: ssl.SSLContext | None) -> None:
         """Apply reloaded settings; the certificate, where there is one."""

@@ -67,6 +67,10 @@ class _AmbiguousHead(Exception):
     """The head parses, but other servers could interpret it differently."""
 
 
+class _AfterLast(Exception):
+    """The head follows a request with whose response the connection ends."""
+
+
 class _ResponseTransport:
     """The transport as a response uses it, which closes a connection that may still be sending."""
 
@@ -148,6 +152,11 @@ class HttpConnection(HttpToolsProtocol):
         transport: asyncio.Transport | None = self.transport
         return transport is not None
 
+    @property
+    def answers_directly(self) -> DirectRequest | None:
+        """The direct request that it is answering."""
+        return self._running if isinstance(self._running, DirectRequest) else None
+
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is closed."""
         self._context.deadlines.set(self, NEVER)
@@ -195,11 +204,15 @@ class HttpConnection(HttpToolsProtocol):
         except httptools.HttpParserUpgrade as upgrade:
             self._upgrade(data[start + upgrade.args[0] :])
         except httptools.HttpParserError as error:
+            if self._has_ended:
+                return
             big = isinstance(error.__context__, _HeadTooBig)
             self._refuse(
                 close_codes.HEADERS_TOO_BIG if big else close_codes.BAD_REQUEST, data if big else b""
             )
         else:
+            if self._has_ended:
+                return
             self._count_unfinished(start, data)
             direct = self._newest_direct
             if direct is not None and direct.more_body and not direct.response_complete:
@@ -369,6 +382,11 @@ class HttpConnection(HttpToolsProtocol):
         else:
             self.transport.close()
 
+    @property
+    def _has_ended(self) -> bool:
+        """Whether the last response was given."""
+        return self._lingering or self.transport.is_closing()
+
     def _is_tls(self) -> bool:
         """Whether the client uses TLS, according to the headers parsed so far."""
         claimed = [
@@ -402,6 +420,8 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is complete."""
+        if self._has_ended:
+            raise _AfterLast
         self._normalise_target()
         if not self._is_unambiguous():
             raise _AmbiguousHead
@@ -420,7 +440,7 @@ class HttpConnection(HttpToolsProtocol):
         self.cycle.transport = cast(asyncio.Transport, self._for_responses)
         if not self.pipeline:
             self._running = self.cycle
-        elif isinstance(self._running, DirectRequest):
+        elif isinstance(self._running, DirectRequest) and len(self.pipeline) == 1:
             self.flow.resume_reading()  # so that a client that leaves is noticed, as by uvicorn's `receive`
 
     def on_body(self, body: bytes) -> None:
@@ -482,9 +502,7 @@ class HttpConnection(HttpToolsProtocol):
             self._close_after_response()
         self.on_response_complete()
         if self._in_head and not self._refused and self.due == NEVER:
-            self.expect_answer(
-                self._context.settings.connections.handshake_seconds
-            )  # the rest of the next head
+            self._due_in(self._context.settings.connections.handshake_seconds)  # the rest of the next head
 
     def _is_unambiguous(self) -> bool:
         """Whether the version is 1.0 or 1.1, there is one valid `Host` (RFC 9112, section 3.2), a body is coded in no

@@ -272,9 +272,9 @@ class HttpServer(HttpServerActions):
         """The clients there are now, to be told to go elsewhere."""
         return Departures(self._context)
 
-    def requests_in_hand(self) -> set[asyncio.Task[None]]:
-        """The HTTP requests that are being answered now."""
-        return set() if self._server is None else set(self._server.server_state.tasks)
+    def requests_in_hand(self) -> Callable[[], bool]:
+        """The HTTP requests that are being answered now, as a function that tells whether one of them still is."""
+        return (lambda: False) if self._server is None else self._server.requests_in_hand()
 
     def hand_over(self) -> list[HandedChannel]:
         """The channels, after `let_go` and once no process runs."""

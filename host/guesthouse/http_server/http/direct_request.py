@@ -78,7 +78,8 @@ class DirectAnswers(Struct, frozen=True):
         client = scheme
         if found.forwarded is not None:
             trusted = self.context.access.trusted_proxies
-            client = client_scheme(scheme, sender.client[0], [found.forwarded.decode("latin-1")], trusted)
+            address, _ = sender.client or ("", 0)
+            client = client_scheme(scheme, address, [found.forwarded.decode("latin-1")], trusted)
         route = self.routes.find((found.host, path, scheme, client))
         if route is None or not route.holds_for(found):
             return None
@@ -89,7 +90,7 @@ class DirectAnswers(Struct, frozen=True):
         if route.static is not None:
             if size or method != b"GET":
                 return None
-        elif (route.match.binding.response_seconds or limits.http_response_seconds) < LEAST_SECONDS:
+        elif route.seconds(limits) < LEAST_SECONDS:
             return None
         return DirectRequest(self, sender, route, found, method, path, query, headers)
 
@@ -187,8 +188,7 @@ class DirectRequest:
             self._pending.http_id, incoming, None if mime is None else mime.decode("latin-1"), body
         )
         if accepted:
-            seconds = route.match.binding.response_seconds or limits.http_response_seconds
-            self._sender.expect_answer(min(seconds, limits.http_longest_response_seconds))
+            self._sender.expect_answer(route.seconds(limits))
         else:
             self._refuse(close_codes.MAILBOX_FULL, retry_after=1)
 

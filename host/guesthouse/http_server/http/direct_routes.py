@@ -14,6 +14,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from guesthouse.core.config import ConnectionLimits
 from guesthouse.core.messages import HttpResponse, Pairs
 from guesthouse.core.ports import ProcessPort
 from guesthouse.http_server import close_codes
@@ -21,13 +22,16 @@ from guesthouse.http_server.http.guest_response import response_from_guest
 from guesthouse.http_server.http.page_policy import PagePolicy
 from guesthouse.http_server.refusals import HSTS, refusal_in, refused
 from guesthouse.http_server.routing.bindings import HttpBinding, Match
+from guesthouse.http_server.state.admission import Admission
 from guesthouse.http_server.state.context import Context
 
 MOST_ROUTES: Final = 1024
-MOST_HEADS: Final = 32
+MOST_HEADS: Final = 4
 """Heads that are kept of one route."""
 _MAX_HEAD: Final = 1024
-"""Bytes of one of them, at most."""
+"""Bytes of one of them, at most, and of what a process gave for it."""
+_MOST_PAIRS: Final = 16
+"""Headers of a process in one of them."""
 LEAST_SECONDS: Final = 5.0
 """Shorter time-outs need a timer that is more exact than that of all connections."""
 
@@ -117,6 +121,15 @@ class DirectRoute(Struct):
             return False
         return self.policy.is_page or not request.may_navigate
 
+    def seconds(self, limits: ConnectionLimits) -> float:
+        """Time-out of the process's answer, by the binding or the settings."""
+        bound = self.match.binding.response_seconds
+        return (
+            limits.http_response_seconds
+            if bound is None
+            else min(bound, limits.http_longest_response_seconds)
+        )
+
     def response(self, answer: HttpResponse, path: str, *, navigates: bool) -> Response | bytes:
         """What to send for a process's answer: a head that is known, without length and end, or a response."""
         key = (answer.status, answer.mime, answer.headers)
@@ -132,7 +145,7 @@ class DirectRoute(Struct):
         if "location" in response.headers or "content-length" not in response.headers or answer.status == 205:
             return response
         head = self.end_head(response)
-        if len(head) <= _MAX_HEAD:
+        if len(head) <= _MAX_HEAD and _is_short(answer):
             if len(self.heads) >= MOST_HEADS:
                 self.heads.clear()
             self.heads[key] = head
@@ -147,6 +160,14 @@ class DirectRoute(Struct):
         """Encode the head of a response, with the header that clients of a proxy get."""
         head = head_of(response)
         return head + _HSTS if self.hsts else head
+
+
+def _is_short(answer: HttpResponse) -> bool:
+    """Whether what a process gave besides the body is worth keeping: not all of it need be in the response."""
+    if len(answer.headers) > _MOST_PAIRS:
+        return False
+    given = sum(len(name) + len(value) for name, value in answer.headers)
+    return given + len(answer.mime or "") <= _MAX_HEAD
 
 
 def head_of(response: Response) -> bytes:
@@ -173,12 +194,14 @@ class DirectRoutes:
         self._encoded = b""
 
     def find(self, key: Key) -> DirectRoute | None:
-        """The route of a request, if it is known and its process runs."""
-        route = self._routes.get(key)
-        if route is None or not self._is_current() or self._context.stopping:
+        """The route of a request, if it is known, its process runs, and the node takes requests as always."""
+        if not self._is_current():
+            self._routes.clear()  # and the content in them
+        route, context = self._routes.get(key), self._context
+        if route is None or context.stopping or context.admission is not Admission.ALL:
             return None
         process = route.process
-        return route if not process.gone and self._context.router.find(process.id) is process else None
+        return route if not process.gone and context.router.find(process.id) is process else None
 
     def add(self, key: Key, route: DirectRoute) -> None:
         """Keep a route."""
