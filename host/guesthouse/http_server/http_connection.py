@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import re
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, Final, TypeAlias, cast
@@ -22,10 +21,11 @@ from guesthouse.http_server import close_codes
 from guesthouse.http_server.auth.access import Peer
 from guesthouse.http_server.close_codes import Refusal
 from guesthouse.http_server.http.direct_request import DirectAnswers, DirectRequest
+from guesthouse.http_server.http.request_heads import in_origin_form, is_unambiguous, values_of
 from guesthouse.http_server.http.tossed_cookies import CLEAR_ALL, MOST_REMOVALS, names_in, removals
 from guesthouse.http_server.refusals import plain_response
-from guesthouse.http_server.routing.origin import client_scheme, is_host, is_local_name
-from guesthouse.http_server.routing.paths import MAX_PATH, WHOLE_SERVER
+from guesthouse.http_server.routing.origin import client_scheme, is_local_name
+from guesthouse.http_server.routing.paths import MAX_PATH
 from guesthouse.http_server.state.connection_limits import AdmittedConnection
 from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.state.timer_wheel import NEVER
@@ -49,7 +49,6 @@ _MAX_DIRECT: Final = 4
 _VERSION: Final = b"HTTP/"
 """Occurs in every request line."""
 
-_ABSOLUTE: Final = re.compile(rb"(?i:https?)://([^/?#]*)([/?][^#]*|)")
 _REFUSED_SECONDS: Final = 1.0
 _JOINED: Final = 16 * 1024
 """Bytes of a body up to which it is cheaper to copy it than to write twice."""
@@ -349,7 +348,7 @@ class HttpConnection(HttpToolsProtocol):
         """
         if not head or not self._headers or len(self.url) > MAX_PATH:
             return
-        hosts = [value.decode("latin-1") for name, value in self.headers or () if name == b"host"]
+        hosts = values_of(self.headers or (), b"host")
         if self._is_tls() or is_local_name(hosts):
             yield CLEAR_ALL
         elif self._context.access.hosts.site(hosts) is not None:
@@ -389,9 +388,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def _is_tls(self) -> bool:
         """Whether the client uses TLS, according to the headers parsed so far."""
-        claimed = [
-            value.decode("latin-1") for name, value in self.headers or () if name == b"x-forwarded-proto"
-        ]
+        claimed = values_of(self.headers or (), b"x-forwarded-proto")
         trusted = self._context.access.trusted_proxies
         return client_scheme(self.scheme or "http", self._address, claimed, trusted) == "https"
 
@@ -422,8 +419,9 @@ class HttpConnection(HttpToolsProtocol):
         """The head is complete."""
         if self._has_ended:
             raise _AfterLast
-        self._normalise_target()
-        if not self._is_unambiguous():
+        method = self.parser.get_method()
+        self.url = in_origin_form(method, self.url, self.headers)
+        if not is_unambiguous(method, self.url, self.parser.get_http_version(), self.headers):
             raise _AmbiguousHead
         self._unset_keepalive_if_required()
         self._in_head = False
@@ -503,32 +501,6 @@ class HttpConnection(HttpToolsProtocol):
         self.on_response_complete()
         if self._in_head and not self._refused and self.due == NEVER:
             self._due_in(self._context.settings.connections.handshake_seconds)  # the rest of the next head
-
-    def _is_unambiguous(self) -> bool:
-        """Whether the version is 1.0 or 1.1, there is one valid `Host` (RFC 9112, section 3.2), a body is coded in no
-        way but chunked, and the target is a path, or `*` with OPTIONS.
-        """
-        hosts = [value for name, value in self.headers if name == b"host"]
-        version = self.parser.get_http_version()
-        one_host = len(hosts) == 1 or (not hosts and version == "1.0")
-        one_host = one_host and all(is_host(host.decode("latin-1")) for host in hosts)
-        one_host = one_host and all(
-            value.lower() == b"chunked" for name, value in self.headers if name == b"transfer-encoding"
-        )
-        whole_server = self.url == WHOLE_SERVER.encode() and self.parser.get_method() == b"OPTIONS"
-        return version in ("1.0", "1.1") and one_host and (whole_server or self.url.startswith(b"/"))
-
-    def _normalise_target(self) -> None:
-        """Convert an absolute-form target to origin form. Its host replaces that of `Host` (RFC 9112, section 3.2.2).
-        OPTIONS without a path becomes `*` (section 3.2.4).
-        """
-        found = _ABSOLUTE.fullmatch(self.url)
-        if found is None:
-            return
-        host, rest = found.groups()
-        whole_server = not rest and self.parser.get_method() == b"OPTIONS"
-        self.url = WHOLE_SERVER.encode() if whole_server else rest if rest.startswith(b"/") else b"/" + rest
-        self.headers[:] = [(name, host if name == b"host" else value) for name, value in self.headers]
 
     def _count(self, size: int) -> None:
         self._head += size
