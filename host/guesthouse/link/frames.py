@@ -139,7 +139,7 @@ class FrameReader(Generic[M]):
         start, end, buffer = self._start, self._end, self._buffer
         if start == end:
             self._start = self._end = end = 0
-            if len(buffer) > _MOST_KEPT or not buffer:
+            if not buffer:
                 buffer = self._buffer = memoryview(bytearray(max(ROOM, size)))
         if len(buffer) - end < size:
             buffer = self._make_room(size)
@@ -173,7 +173,10 @@ class FrameReader(Generic[M]):
         body = end - start - HEADER
         if 0 <= body <= MAX_FRAME and int.from_bytes(buffer[start : start + HEADER], "little") == body:
             self._start = end
-            return self._messages(buffer[start + HEADER : end])
+            messages = self._messages(buffer[start + HEADER : end])
+            if len(buffer) > _MOST_KEPT:
+                self._give_up()
+            return messages
         return self.frames()
 
     def feed(self, data: bytes | bytearray) -> Iterator[M]:
@@ -198,7 +201,14 @@ class FrameReader(Generic[M]):
                 return
             messages = self._messages(self._buffer[start : start + size])
             self._start = start + size
+            if len(self._buffer) > _MOST_KEPT and self._start == self._end:
+                self._give_up()
             yield from messages
+
+    def _give_up(self) -> None:
+        """Free a large buffer that is empty: the link may be idle from now on."""
+        self._buffer = memoryview(b"")
+        self._start = self._end = 0
 
     def _messages(self, body: memoryview) -> list[M]:
         try:

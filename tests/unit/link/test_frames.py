@@ -220,7 +220,20 @@ def test_what_is_held_is_given_with_the_frames_that_follow() -> None:
 
 def test_a_large_buffer_is_given_up_once_it_is_empty() -> None:
     reader = from_worker()
-    assert len(list(reader.feed(encode([Push(1, 2, 1, bytes(5_000_000))])))) == 1
+    large = encode([Push(1, 2, 1, bytes(5_000_000))])
+    for _ in range(2):
+        assert len(list(reader.feed(large))) == 1
+        assert not len(reader._buffer)
+        reader.room(len(large))[: len(large)] = large
+        assert len(list(reader.received(len(large)))) == 1
+        assert not len(reader._buffer)
+    assert list(reader.feed(large + large + encode([Pong()])))[2] == Pong()
+    small = encode([Pong()])
+    assert len(list(reader.feed(large + small[:1]))) == 1
+    assert len(reader._buffer) > ROOM
+    reader.room()[: len(small) - 1] = small[1:]
+    assert list(reader.received(len(small) - 1)) == [Pong()]
+    assert not len(reader._buffer)
     assert len(reader.room()) == ROOM
 
 
