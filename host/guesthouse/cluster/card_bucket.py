@@ -21,6 +21,8 @@ from guesthouse.cluster.nats_client import BoundedClient
 
 MOST_ENTRIES: Final = 2 * (MOST_NODES + MOST_SUCCESSIONS)
 """What else is in the bucket is not read."""
+_MOST_KEY: Final = 64
+"""Characters of a key that a node writes, and more."""
 READ_SECONDS: Final = 15.0
 _REPLICAS: Final = (3, 1)
 """A copy on each of three servers, or where there are fewer, one."""
@@ -82,6 +84,8 @@ async def read_bucket(bucket: KeyValue) -> dict[str, bytes]:
             async for entry in watcher:
                 if entry is None or len(found) >= MOST_ENTRIES:
                     break
+                if len(entry.key) > _MOST_KEY:
+                    continue
                 if entry.value is not None and len(entry.value) <= MOST_RECORD_BYTES:
                     found[entry.key] = entry.value
         finally:

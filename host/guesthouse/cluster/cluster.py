@@ -38,6 +38,8 @@ RENEW_EVERY: Final = 3600.0
 _MOST_LIVE: Final = 200
 """Records, published by anybody, that are verified in a second; those beyond are read from the bucket later."""
 _FAREWELL_SECONDS: Final = 1.0
+_MOST_ASKED: Final = 4
+"""How often a member is sent, in a second, what it says to lack: that may be all cards."""
 _MOST_JOINS: Final = 50
 """Requests to join that are looked at in a second."""
 
@@ -107,6 +109,7 @@ class Cluster:
         self._live = Throttle(1.0, _MOST_LIVE)
         self._joins = Throttle(1.0, _MOST_JOINS)
         self._told = Throttle(5.0)
+        self._asked = Throttle(1.0, _MOST_ASKED)
         self._sync = CardSync(self.connection, self.roster, self._take, log, owns=self._is_authority)
         self._unsaved = asyncio.Event()
         self._saving = asyncio.Lock()
@@ -138,6 +141,7 @@ class Cluster:
     async def __aexit__(self, *_: object) -> None:
         for task in self._own:
             task.cancel()
+        self._reached.clear()
         self.peers.close()
         await self._stack.aclose()  # nothing comes from here on
         await self._tasks.__aexit__(None, None, None)
@@ -290,7 +294,8 @@ class Cluster:
         """A message of a member."""
         message = member_messages.decode(body)
         if isinstance(message, Latest):
-            if message.successions < len(self.roster.successions) or message.serial < self.roster.latest:
+            later = message.successions < len(self.roster.successions) or message.serial < self.roster.latest
+            if later and self._asked.omitted(node, asyncio.get_running_loop().time()) is not None:
                 records = [
                     *self.roster.successions[message.successions :],
                     *self.roster.newer_than(message.serial),
@@ -382,6 +387,15 @@ class Cluster:
         self.presences.forget(node)
         self._carrier.forget(node)
 
+    def _forget_expired(self) -> None:
+        """End the sessions with nodes whose cards are not valid any more, or with all if that of this node is not."""
+        for node in self.peers.nodes():
+            card = self.roster.card_of(node)
+            if self.key_of(node) is None and (card is None or card.state == "member" or not self.is_member()):
+                text = f"the session with {node} ends: the card of one of the two has expired"
+                self._throttled_log.say(SOURCE, f"expired {node}", text)
+                self.peers.forget(node)
+
     def _out(self) -> None:
         """Stop: the node is no member any more."""
         self._ended.set()
@@ -402,6 +416,7 @@ class Cluster:
                 presence = self.presence()
                 self.connection.publish(f"{self._prefix}.presence", signed(presence, self._key))
             self._own = [task for task in self._own if not task.done()]
+            self._forget_expired()
             self._speak.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(PRESENCE_SECONDS * random.uniform(0.8, 1.2)):  # noqa: S311 - spreads the nodes

@@ -36,6 +36,7 @@ from guesthouse.cluster.administration.parcel import SCRATCH, digest_of, to_its_
 from guesthouse.core.config import PackageLimits
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.core.ports import LogPort
+from guesthouse.core.throttled_log import ThrottledLog
 from guesthouse.package.errors import PackageError
 from guesthouse.package.format.archive import check_entries, remove_unpacked
 
@@ -115,6 +116,7 @@ class IncomingPackages:
         self._unpack_dir = unpack_dir
         self._fetch = fetch
         self._log = log
+        self._throttled_log = ThrottledLog(log)
         self._clock = clock
         self._held: dict[tuple[str, str], _Held] = {}
         """By sender and hash."""
@@ -180,11 +182,8 @@ class IncomingPackages:
 
     def _check_trusted(self, sender: str, package: str) -> None:
         if sender not in self._trusted:
-            self._log.write(
-                SOURCE,
-                "warning",
-                f"{sender} would install {package} here, and is not in cluster.install_from",
-            )
+            text = f"{sender} would install {package} here, and is not in cluster.install_from"
+            self._throttled_log.say(SOURCE, f"install {sender}", text)
             raise NotTrusted(
                 f"{self._node} takes no packages from {sender}: name it in install_from, in the section [cluster] "
                 "of guesthouse.toml there"

@@ -27,6 +27,7 @@ from guesthouse.cluster.administration.administration_messages import (
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.core.ports import LogPort
 from guesthouse.core.printable import printable
+from guesthouse.core.throttled_log import ThrottledLog
 from guesthouse.kernel.cluster.services import ADMINISTRATION, PeersPort
 
 SOURCE: Final = "cluster"
@@ -71,6 +72,7 @@ class Calls:
         self._peers = peers
         self._handlers = handlers
         self._log = log
+        self._throttled_log = ThrottledLog(log)
         self._on_up, self._on_lost = up, lost
         self._ids = itertools.count(secrets.randbelow(2**32) + 1)
         self._asked: dict[int, tuple[str, asyncio.Future[Message]]] = {}
@@ -195,9 +197,8 @@ class Calls:
 
     def _cannot_read(self, node: str, head: MessageHead, why: str) -> None:
         kind = ascii(head.kind)
-        self._log.write(
-            SOURCE, "warning", f"a message {kind} of {node} was refused: it {why}"[:_LONGEST_ERROR]
-        )
+        text = f"a message {kind} of {node} was refused: it {why}"[:_LONGEST_ERROR]
+        self._throttled_log.say(SOURCE, f"refused {node}", text)
         if head.reply:
             asked, answer = self._asked.get(head.id, ("", None))
             if answer is not None and asked == node:
