@@ -77,6 +77,9 @@ BAD_TOKEN: Final = CloseReason(4002, "auth_token is not valid on this node")
 BAD_PROCESS_ID: Final = CloseReason(4003, "target_process is not a process id")
 NO_SUCH_PROCESS: Final = CloseReason(4004, "no such process")
 CROWDED_HOME: Final = CloseReason(1013, "the process's node has as many channels as it takes from this one")
+CROWDED_MAILBOX: Final = CloseReason(
+    1013, "the process's node holds as many messages as it takes from this one"
+)
 TOO_MANY_CHANNELS: Final = CloseReason(4005, "the token has as many channels open as it may")
 REGISTER_OFF: Final = CloseReason(4006, "the register form is turned off on this node")
 NO_KEY: Final = CloseReason(4007, "no public key within the deadline")

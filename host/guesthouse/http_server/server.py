@@ -203,6 +203,12 @@ class HttpServer(HttpServerActions):
         context.router = router
         context.access = replace(context.access, router=router)
 
+    def part(self, router: RouterPort) -> None:
+        """Undo `join`: find this node's processes alone, by the router that was there before."""
+        context = self._context
+        context.router, context.relays = router, None
+        context.access = replace(context.access, router=router)
+
     # The node's run before, and the next one.
 
     @property

@@ -63,6 +63,7 @@ if TYPE_CHECKING:
 
     from guesthouse.cluster.administration.administration import Administration
     from guesthouse.cluster.cluster import Cluster
+    from guesthouse.cluster.gateway.gateways import Gateways
     from guesthouse.kernel.cluster.greeter import KeyOf
     from guesthouse.kernel.cluster.peers import Peers
     from guesthouse.monitoring.node_tracing import Tracing
@@ -132,6 +133,8 @@ class Node:
         self.on_stop: Callable[[], None] | None = None
         """Ends the node, if whoever runs it can."""
         self.client_drain = ClientDrain(self)
+        self.gateways: Gateways | None = None
+        """Channels between it and other nodes, if it has joined them."""
         self.administration: Administration | None = None
         """Of the other nodes of its cluster, if it is in one."""
         self.run_id = secrets.token_hex(8)
@@ -342,7 +345,8 @@ class Node:
         peers = Peers(self.settings.node, key, key_of, transport, self.log, cluster=cluster)
         self.router.remote = Remote(self.router, key, key_of, peers, self.log)
         self._stack.callback(peers.close)
-        self._stack.callback(Gateways(self.http, peers, self.log).close)
+        self.gateways = Gateways(self.http, peers, self.log, self.settings.cluster.gateways_from)
+        self._stack.callback(self.gateways.close)
         return peers
 
     async def start_cluster(self) -> None:
@@ -368,6 +372,8 @@ class Node:
         cluster = cluster_of(self, membership)
         administration = administration_of(self, lambda: self.installer, cluster.peers, cluster.member_names)
         administration.announce_drain(draining=self.draining)
+        if self.gateways is not None:
+            self.gateways.draining = administration.draining_nodes
         await self._cluster_stack.enter_async_context(administration)
         self.cluster = await self._cluster_stack.enter_async_context(cluster)
         self.administration = administration
@@ -375,6 +381,9 @@ class Node:
     async def stop_cluster(self) -> None:
         """End that."""
         self.cluster = self.administration = None
+        if self.gateways is not None:
+            self.gateways.close()
+            self.gateways = None
         await self._cluster_stack.aclose()
 
     def public_key(self) -> Ed25519PublicKey:

@@ -523,6 +523,17 @@ def test_a_node_that_stops_says_so(world: World) -> None:
     assert b.peers.incoming(world.seen[0][2]) is None
 
 
+def test_a_node_that_stops_or_leaves_tells_its_own_services(world: World) -> None:
+    _, b = ends(world)
+    b.peers.send(C, PROCESSES, b"waits for a session")
+    b.peers.close()
+    assert events(b, A) == ["up", "lost"]
+    assert events(b, C) == ["lost"]
+    b.peers.close()
+    world.run(10.0)
+    assert events(b, A) == ["up", "lost"]
+
+
 def test_a_service_that_fails_harms_no_other(world: World) -> None:
     a, b = ends(world)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from guesthouse.cluster.gateway.gateway_messages import Announce, BoundHttp, BoundUi, BoundWs
+from guesthouse.cluster.gateway.gateway_messages import MOST_BOUND, Announce, BoundHttp, BoundUi, BoundWs
 from guesthouse.core.address import ForeignProcess, ProcessId
 from guesthouse.core.ports import RouterPort
 from guesthouse.http_server.routing.bindings import Bindings
@@ -30,17 +30,17 @@ def announcement(context: Context, process: ProcessId) -> Announce:
         str(process),
         tuple(
             BoundWs(each.pattern.text, each.authenticated, each.subprotocols)
-            for each in ws
+            for each in ws[:MOST_BOUND]
             if not (each.secure or each.extension)
         ),
         tuple(
             BoundHttp(each.pattern.text, each.authenticated, each.static is not None, each.response_seconds)
-            for each in http
+            for each in http[:MOST_BOUND]
             if not (each.secure or each.local_only)
         ),
         tuple(
             BoundUi("/" + "/".join(each.segments), each.authenticated)
-            for each in ui
+            for each in ui[:MOST_BOUND]
             if not (each.secure or each.local_only)
         ),
         process in context.ui_folders,

@@ -10,7 +10,7 @@ A channel has the same id at both nodes. The gateway draws it, and the home refu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Final, TypeAlias
 
 import msgspec
@@ -26,13 +26,22 @@ MOST_CHANNELS: Final = 4096
 MOST_BOUND: Final = 4096
 """Paths that a process may announce."""
 
+CHANNEL_SIZE: Final = 64
+"""What each channel of a push counts in `size_of`."""
+BODY_BYTES: Final = 256 * 1024
+"""A body in which the messages have this size (`size_of`) is sent without waiting for more, so all but one of its
+messages are within it.
+"""
 INBOUND_BYTES: Final = 256 * 1024
 """What a gateway may send of one channel beyond what its home has said it took; the message that goes over it is sent
 whole. Each counts as `link.credit.push_cost`.
 """
 
 _Short: TypeAlias = Annotated[str, Meta(max_length=512)]
-_Text: TypeAlias = Annotated[str, Meta(max_length=16_384)]
+_Text: TypeAlias = Annotated[str, Meta(max_length=128 * 1024)]
+"""Has room for all that a request's head or a guest's answer can have: else clients and guests could have a message
+refused that their node has sent.
+"""
 _Pairs: TypeAlias = Annotated[Pairs, Meta(max_length=512)]
 _Id: TypeAlias = Annotated[int, Meta(ge=1, lt=2**31)]
 _Size: TypeAlias = Annotated[int, Meta(ge=1, lt=2**40)]
@@ -259,31 +268,39 @@ _LONG_ARRAYS: Final = {0xDC: 3, 0xDD: 5}
 _ONE_BYTE: Final = 0x80
 _LARGER: Final = (0xCC, 0xCD, 0xCE, 0xCF)
 _NO_NUMBER: Final = 0xC0
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _KNOWN: Final = frozenset(each.__struct_config__.tag for each in _Message.__subclasses__())
 
 
-def decode(body: bytes) -> Sequence[Message]:
-    """The messages of a body; those with unknown numbers are left out.
+def decode(body: bytes, complain: Callable[[str], None] | None = None) -> Sequence[Message]:
+    """The messages of a body. Those with unknown numbers are left out, and malformed ones, as others in it are of other
+    channels.
+
+    Args:
+        body: as it came.
+        complain: told what is wrong with one that is malformed; None: that raises.
 
     Raises:
-        BadGatewayMessage: it is malformed, or a message in it is.
+        BadGatewayMessage: it is no array of messages, or a message in it is malformed and nobody is told.
     """
     try:
         return _whole.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        return _known(body, error)
-
-
-def _known(body: bytes, error: Exception) -> Sequence[Message]:
-    """The messages of a body that has some with unknown numbers, if that is all that is wrong."""
+    except _UNREADABLE:
+        pass
     try:
         parts = _parts.decode(body)
-        known = [part for part in parts if _number(part) in _KNOWN]
-        if len(known) == len(parts):
-            raise BadGatewayMessage(str(error)) from None
-        return [_one.decode(part) for part in known]
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as again:
-        raise BadGatewayMessage(str(again)) from None
+    except _UNREADABLE as error:
+        raise BadGatewayMessage(str(error)) from None
+    found = []
+    for part in parts:
+        try:
+            if _number(part) in _KNOWN:
+                found.append(_one.decode(part))
+        except (BadGatewayMessage, *_UNREADABLE) as error:
+            if complain is None:
+                raise BadGatewayMessage(str(error)) from None
+            complain(str(error))
+    return found
 
 
 def _number(part: Raw) -> int:
@@ -297,9 +314,9 @@ def _number(part: Raw) -> int:
 
 
 def size_of(message: Message) -> int:
-    """About how many bytes it takes."""
+    """About how many bytes it takes, and more for what is more work than its bytes."""
     if isinstance(message, RelayPush):
-        return len(message.frame) + 5 * len(message.channel_ids) + 16
+        return len(message.frame) + CHANNEL_SIZE * len(message.channel_ids) + 16
     if isinstance(message, RelayDeliver):
         return len(message.frame) + 16
     if isinstance(message, RelayedRequest | RelayedAnswer):

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from guesthouse.cluster.gateway.announcements import all_of, announcement
+from guesthouse.cluster.gateway.announcements import all_of
 from guesthouse.cluster.gateway.content import bound_content, file_of
 from guesthouse.cluster.gateway.gateway_messages import (
     ForgetRequest,
@@ -32,7 +32,7 @@ from guesthouse.cluster.gateway.gateway_messages import (
     VerifyToken,
 )
 from guesthouse.cluster.gateway.peer_link import PeerLink
-from guesthouse.cluster.gateway.relayed_channel import RelayedChannel
+from guesthouse.cluster.gateway.relayed_channel import HeldMessages, RelayedChannel
 from guesthouse.core.address import ProcessId, canonical
 from guesthouse.core.errors import BadProcessId
 from guesthouse.core.messages import HttpResponse, IncomingHttpRequest, WebSocketOpen
@@ -41,6 +41,7 @@ from guesthouse.http_server import close_codes
 from guesthouse.http_server.auth.custom_claims import BadClaims, read_custom_claims
 from guesthouse.http_server.auth.tokens import AuthError, Claims
 from guesthouse.http_server.close_codes import CloseReason, Refusal
+from guesthouse.http_server.http.guest_response import MAX_ANSWER_HEADERS
 from guesthouse.http_server.routing.paths import BadPath, ProcessPath, split_process_path
 from guesthouse.http_server.state.admission import Admission
 from guesthouse.http_server.state.context import Context
@@ -50,11 +51,14 @@ from guesthouse.http_server.websocket.resumable.presence import tell_presence
 MOST_REQUESTS: Final = 1024
 """HTTP requests of one gateway that are not answered."""
 MOST_REQUEST_BYTES: Final = 64 * 1024 * 1024
-"""Their bodies together."""
+"""Of their bodies together, and of answers that wait for the gateway to take them: beyond either, requests are refused.
+"""
 MOST_LOOKED_UP: Final = 8
 """Content of up to 16 MiB that is looked up for one gateway at a time."""
 MOST_ANSWER: Final = 19 * 1024 * 1024
 """Bytes of an answer that a message can carry."""
+MOST_HELD: Final = 256 * 1024 * 1024
+"""Bytes of clients' messages of one gateway that wait for room in mailboxes, in all its channels."""
 _REMEMBERED: Final = 4096
 
 
@@ -88,16 +92,13 @@ class GatewayNode:
         self._requests: dict[int, PendingResponse] = {}
         self._request_bytes = 0
         self._looking_up = 0
+        self._held = HeldMessages(MOST_HELD)
         self._loop = asyncio.get_running_loop()
 
     def announce_all(self) -> None:
         """Tell the gateway of all processes."""
         for message in all_of(self._context, self._router):
             self._link.send(message)
-
-    def announce(self, process: ProcessId) -> None:
-        """Tell the gateway of a process as it is now."""
-        self._link.send(announcement(self._context, process))
 
     def handle(self, message: ToHome) -> None:
         """Take a message of the gateway."""
@@ -161,7 +162,7 @@ class GatewayNode:
             return event
         if claims is not None and not context.token_channels.take(claims.family, claims.channels):
             return close_codes.TOO_MANY_CHANNELS
-        channel = RelayedChannel(context, self._link, message, process, event, self._ended)
+        channel = RelayedChannel(context, self._link, message, process, event, self._ended, self._held)
         if claims is not None:
             channel.token_family, channel.token_login = claims.family, claims.login
         return channel
@@ -261,6 +262,8 @@ class GatewayNode:
         fault = channel.deliver(message.frame)
         if fault is not None:
             self._broken(channel, fault)
+        elif self._held.is_over:
+            channel.end(close_codes.CROWDED_MAILBOX)
 
     def _credit(self, message: RelayCredit) -> None:
         channel = self._channels.get(message.channel_id)
@@ -324,7 +327,8 @@ class GatewayNode:
         if len(message.body) > limit:
             return close_codes.BODY_TOO_BIG
         full = self._request_bytes + len(message.body) > MOST_REQUEST_BYTES
-        if full or len(self._requests) >= MOST_REQUESTS:
+        answers_wait = self._link.waiting_bytes > MOST_REQUEST_BYTES
+        if full or answers_wait or len(self._requests) >= MOST_REQUESTS:
             return close_codes.BODIES_FULL
         if self._context.admission is Admission.NOTHING:
             return close_codes.DRAINING
@@ -417,8 +421,14 @@ class GatewayNode:
         self._loop.call_soon(self._forget, number)  # not while others are failed with it
         if isinstance(found, Refusal):
             self._refuse(number, found)
-        elif len(found.body) > MOST_ANSWER or not 200 <= found.status <= 599:
+        elif (
+            len(found.body) > MOST_ANSWER
+            or len(found.headers) > MAX_ANSWER_HEADERS
+            or not 200 <= found.status <= 599
+        ):
             self._refuse(number, close_codes.BAD_ANSWER)
+        elif self._link.waiting_bytes > MOST_REQUEST_BYTES:
+            self._refuse(number, close_codes.BODIES_FULL)
         else:
             self._link.send(RelayedAnswer(number, found.status, found.headers, found.mime, found.body))
 

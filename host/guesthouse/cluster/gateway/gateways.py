@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Container, Sequence
 from functools import partial
 from typing import Final
 
 from msgspec import Struct
 
+from guesthouse.cluster.gateway.announcements import announcement
 from guesthouse.cluster.gateway.gateway_messages import (
+    BODY_BYTES,
     Announce,
     BadGatewayMessage,
     RelayClose,
@@ -19,6 +22,7 @@ from guesthouse.cluster.gateway.gateway_messages import (
     TokenVerified,
     Withdraw,
     decode,
+    size_of,
 )
 from guesthouse.cluster.gateway.gateway_node import GatewayNode
 from guesthouse.cluster.gateway.home_node import HomeNode
@@ -39,8 +43,22 @@ from guesthouse.kernel.cluster.services import GATEWAYS, PeersPort
 SOURCE: Final = "gateway"
 """Source of log lines about channels between nodes."""
 
+ALL: Final = "*"
+"""Each node of the cluster, in `cluster.gateways_from`."""
+
+ANNOUNCED_BURST: Final = 4 * 1024 * 1024
+"""Size of the announcements of changes that may be sent at once (`size_of`), and in each second."""
+ANNOUNCED_A_SECOND: Final = 1024 * 1024
+ANNOUNCE_SECONDS: Final = 0.25
+"""How long those beyond that wait; what changes meanwhile is announced once."""
+
 VERIFY_SECONDS: Final = 5.0
 """After which a token that its node has not verified is refused."""
+
+MOST_TOGETHER: Final = 2 * BODY_BYTES
+"""Size of the messages of a body without the largest: all are handled in one iteration of the loop. Another version may
+estimate it differently.
+"""
 
 _TO_GATEWAY: Final = (
     RelayPush,
@@ -70,15 +88,27 @@ class Gateways:
         http: this node's HTTP server.
         peers: the other nodes.
         log: the node's log.
+        taken_from: the nodes that may be gateways to this node's processes; `ALL` among them stands for each.
     """
 
-    def __init__(self, http: HttpServer, peers: PeersPort, log: LogPort) -> None:
+    def __init__(
+        self, http: HttpServer, peers: PeersPort, log: LogPort, taken_from: Sequence[str] = (ALL,)
+    ) -> None:
+        self.draining: Container[str] = ()
+        """Other nodes that take no new clients."""
+        self._taken_from = frozenset(taken_from)
+        self._http = http
         self._sessions = peers
         self._loop = asyncio.get_running_loop()
         self._log = ThrottledLog(log)
         self._peers: dict[str, _Peer] = {}
         self._homes: dict[str, HomeNode] = {}
         self._changed: dict[ProcessId, None] = {}
+        """Processes of which the others are to be told."""
+        self._announcing = False
+        """Whether `_announce` is scheduled."""
+        self._may_announce = float(ANNOUNCED_BURST)
+        self._refilled_at = self._loop.time()
         self._context: Context
         self._exchanges: PendingResponses
         self._own: RouterPort
@@ -87,14 +117,14 @@ class Gateways:
 
     def _connect(self, context: Context, exchanges: PendingResponses) -> tuple[RouterPort, Relays]:
         self._context, self._exchanges, self._own = context, exchanges, context.router
-        return JoinedRouter(context.router, self._homes), self
+        return JoinedRouter(context.router, self._homes, lambda: self.draining), self
 
     # Other nodes.
 
     def up(self, node: str) -> None:
         """See `PeerService`."""
         self.lost(node)
-        link = PeerLink(node, self._sessions, self._loop.call_soon)
+        link = PeerLink(node, self._sessions, self._loop.call_soon, partial(self._give_up, node))
         complain = partial(self._complain, node)
         peer = _Peer(
             link,
@@ -102,7 +132,8 @@ class Gateways:
             HomeNode(self._context, self._exchanges, link, complain),
         )
         self._peers[node], self._homes[node] = peer, peer.as_home
-        peer.as_gateway.announce_all()
+        if self._may_be_gateway(node):
+            peer.as_gateway.announce_all()
 
     def lost(self, node: str) -> None:
         """See `PeerService`."""
@@ -113,7 +144,11 @@ class Gateways:
             peer.as_home.lost()
 
     def close(self) -> None:
-        """The node stops: tell the others, and close the channels between them and this one."""
+        """The node stops, or leaves the cluster: tell the others, and close the channels between them and this one.
+        Idempotent.
+        """
+        if self._context.relays is not self:
+            return
         for relayed in tuple(self._context.relayed):
             relayed.end(close_codes.GOING_AWAY)
         peers, self._peers = self._peers, {}
@@ -122,6 +157,8 @@ class Gateways:
             peer.link.flush()
             peer.as_gateway.lost()
             peer.as_home.lost(close_codes.GOING_AWAY)
+        if self._context.relays is self:
+            self._http.part(self._own)
 
     def room(self, node: str) -> None:
         """See `PeerService`."""
@@ -135,16 +172,33 @@ class Gateways:
         if peer is None:
             return
         try:
-            messages = decode(body)
+            messages = decode(body, partial(self._malformed, node))
         except BadGatewayMessage as error:
-            self._complain(node, f"sent what is no message of gateways: {error}")
+            self._malformed(node, str(error))
+            return
+        sizes = [size_of(message) for message in messages]
+        if sum(sizes) - max(sizes, default=0) > MOST_TOGETHER:
+            self._complain(node, "sent more in one body than a node does, which was dropped")
             return
         home, gateway = peer.as_home.handle, peer.as_gateway.handle
         for message in messages:
             if isinstance(message, _TO_GATEWAY):
                 home(message)
-            else:
+            elif self._may_be_gateway(node):
                 gateway(message)
+            else:
+                self._complain(node, "would be a gateway, and is not in cluster.gateways_from")
+
+    def _may_be_gateway(self, node: str) -> bool:
+        return ALL in self._taken_from or node in self._taken_from
+
+    def _malformed(self, node: str, error: str) -> None:
+        self._complain(node, f"sent what is no message of gateways: {error}")
+
+    def _give_up(self, node: str) -> None:
+        """A node takes nothing of what is for it."""
+        self._complain(node, "takes nothing of what it was sent: the session with it ends")
+        self._sessions.forget(node)
 
     def _complain(self, node: str, fault: str) -> None:
         self._log.say(SOURCE, f"{node} {fault.partition(':')[0]}", f"{node} {fault}")
@@ -153,23 +207,36 @@ class Gateways:
 
     def process_changed(self, process: ProcessId) -> None:
         """See `Relays`."""
-        if not self._changed:
-            self._loop.call_soon(self._announce)
         self._changed[process] = None
+        if not self._announcing:
+            self._announcing = True
+            self._loop.call_soon(self._announce)
 
     def _announce(self) -> None:
-        changed, self._changed = self._changed, {}
-        for process_id in changed:
+        """Tell of what has changed, as far as that is not too much: guests could bind without end."""
+        changed, now = self._changed, self._loop.time()
+        passed, self._refilled_at = now - self._refilled_at, now
+        self._may_announce = min(ANNOUNCED_BURST, self._may_announce + passed * ANNOUNCED_A_SECOND)
+        while changed and self._may_announce > 0:
+            process_id = next(iter(changed))
+            del changed[process_id]
             process = self._own.find(process_id)
             if process is not None and not process.gone:
-                for peer in self._peers.values():
-                    peer.as_gateway.announce(process_id)
+                message = announcement(self._context, process_id)
+                self._may_announce -= size_of(message)
+                for node, peer in self._peers.items():
+                    if self._may_be_gateway(node):
+                        peer.link.send(message)
+        self._announcing = bool(changed)
+        if changed:
+            self._loop.call_later(ANNOUNCE_SECONDS, self._announce)
 
     def process_gone(self, process: ProcessId) -> None:
         """See `Relays`."""
         self._changed.pop(process, None)
-        for peer in self._peers.values():
-            peer.link.send(Withdraw(str(process)))
+        for node, peer in self._peers.items():
+            if self._may_be_gateway(node):
+                peer.link.send(Withdraw(str(process)))
 
     def present(self, process: ForeignProcess, channel_id: int, *, away: bool) -> None:
         """See `Relays`."""

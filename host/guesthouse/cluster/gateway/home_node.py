@@ -29,6 +29,7 @@ from guesthouse.cluster.gateway.gateway_messages import (
     TokenVerified,
     VerifyToken,
     Withdraw,
+    size_of,
 )
 from guesthouse.cluster.gateway.peer_link import PeerLink
 from guesthouse.cluster.gateway.process_stand_in import ProcessStandIn
@@ -51,6 +52,8 @@ from guesthouse.link.credit import push_cost
 
 MOST_PROCESSES: Final = 4096
 """Processes that a node may announce."""
+MOST_ANNOUNCED: Final = 32 * 1024 * 1024
+"""Size of what a node may announce (`size_of`), of which each path takes 256 bytes and more."""
 MOST_VERIFYING: Final = 1024
 """Tokens that a node is asked about at a time."""
 _CLOSE: Final = 4
@@ -88,6 +91,10 @@ class HomeNode:
         self._complain = complain
         self.processes: dict[ProcessId, ProcessStandIn] = {}
         """What it announced, by the ids without a node."""
+        self._sizes: dict[ProcessId, int] = {}
+        """Of their announcements."""
+        self._announced = 0
+        """All of these."""
         self._channels: dict[int, _Sending] = {}
         self._held: set[int] = set()
         """Channels that are paused because the link takes no more."""
@@ -203,7 +210,9 @@ class HomeNode:
         if self.link.room():
             held, self._held = self._held, set()
             for channel_id in held:
-                self._resume(self._channels[channel_id])
+                sending = self._channels.get(channel_id)  # one may close as another is read
+                if sending is not None:
+                    self._resume(sending)
 
     def lost(self, close: CloseReason = close_codes.NODE_LOST) -> None:
         """The node is gone, or this one leaves: its channels close here, once."""
@@ -239,14 +248,21 @@ class HomeNode:
         problem = payload_problem(message_type, payload, self.context.settings.connections.message_bytes)
         if problem is not None or message_type >= _CLOSE:
             self._complain(f"sent a push that is not valid ({problem or 'a close'})")
+            for channel_id in message.channel_ids:  # it takes credit that is never given back
+                if self._own(channel_id) is not None:
+                    self._refuse_channel(channel_id)
             return
         shared = SharedFrames(message_type, payload)
         for channel_id in message.channel_ids:
             channel = self._own(channel_id)
             if channel is not None and not channel.outgoing.push(len(payload), shared.of(channel)):
                 self._complain("pushed more than it may to a channel, which was closed")
-                self._end(channel_id, close_codes.BAD_NODE)
-                self.link.send(RelayLeft(channel_id, None))
+                self._refuse_channel(channel_id)
+
+    def _refuse_channel(self, channel_id: int) -> None:
+        """Close a channel because of what the node sent on it."""
+        self._end(channel_id, close_codes.BAD_NODE)
+        self.link.send(RelayLeft(channel_id, None))
 
     def _taken(self, message: RelayTaken) -> None:
         sending = self._channels.get(message.channel_id)
@@ -293,6 +309,10 @@ class HomeNode:
         if name is None:
             return
         process = self.processes.get(name)
+        size = size_of(message)
+        if self._announced - self._sizes.get(name, 0) + size > MOST_ANNOUNCED:
+            self._complain("announced more paths than it may")
+            return
         if process is None:
             if len(self.processes) >= MOST_PROCESSES:
                 self._complain("announced more processes than it may")
@@ -301,6 +321,8 @@ class HomeNode:
                 ForeignProcess(name.process_name, name.package_name, name.publisher_node, self.link.node),
                 self,
             )
+        self._announced += size - self._sizes.get(name, 0)
+        self._sizes[name] = size
         for error in bind(self.context.bindings, process.id, message)[:1]:
             self._complain(f"announced a path that cannot be bound here ({error})")
 
@@ -324,6 +346,7 @@ class HomeNode:
     def _drop(self, process: ProcessStandIn) -> None:
         process.gone = True
         del self.processes[process.id.plain]
+        self._announced -= self._sizes.pop(process.id.plain, 0)
         self.context.bindings.drop(process.id)
         self.context.closed_channels.forget(process.id)
 

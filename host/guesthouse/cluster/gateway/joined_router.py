@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 
 from guesthouse.cluster.gateway.home_node import HomeNode
 from guesthouse.cluster.gateway.process_stand_in import ProcessStandIn
@@ -15,17 +15,21 @@ class JoinedRouter:
     """Implements `guesthouse.core.ports.RouterPort`.
 
     A process id without a node stands for this node's process; else, for that of the node whose name sorts first among
-    those that have one. But where this node has the package, no other node's process is found by such an id: that
-    would share the package's origin, and what browsers keep for it.
+    those that have one, where nodes that are being drained come last. But where this node has the package, no other
+    node's process is found by such an id: that would share the package's origin, and what browsers keep for it.
 
     Args:
         own: this node's.
         homes: other nodes, by name.
+        draining: returns the names of those that take no new clients, which come last.
     """
 
-    def __init__(self, own: RouterPort, homes: Mapping[str, HomeNode]) -> None:
+    def __init__(
+        self, own: RouterPort, homes: Mapping[str, HomeNode], draining: Callable[[], Container[str]]
+    ) -> None:
         self._own = own
         self._homes = homes
+        self._draining = draining
 
     @property
     def node(self) -> str:
@@ -43,15 +47,19 @@ class JoinedRouter:
     def _elsewhere(self, process: ProcessId) -> ProcessStandIn | None:
         if any(each.id.package_id == process.package_id for each in self._own.processes()):
             return None
-        with_it = [name for name, home in self._homes.items() if process in home.processes]
-        return self._homes[min(with_it)].processes[process] if with_it else None
+        draining = self._draining()
+        with_it = [
+            (name in draining, name) for name, home in self._homes.items() if process in home.processes
+        ]
+        return self._homes[min(with_it)[1]].processes[process] if with_it else None
 
     def processes(self) -> Sequence[ProcessPort]:
         """All processes that can be found without naming a node."""
         own = self._own.processes()
         taken = {process.id.package_id for process in own}
         others: dict[ProcessId, ProcessPort] = {}
-        for name in sorted(self._homes):
+        draining = self._draining()
+        for name in sorted(self._homes, key=lambda name: (name in draining, name)):
             for process_id, process in self._homes[name].processes.items():
                 if process_id.package_id not in taken:
                     others.setdefault(process_id, process)

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from guesthouse.cluster.gateway.gateway_messages import (
+    BODY_BYTES,
+    CHANNEL_SIZE,
     MOST_CHANNELS,
     MOST_MESSAGES,
     Message,
@@ -16,24 +18,33 @@ from guesthouse.cluster.gateway.gateway_messages import (
 )
 from guesthouse.kernel.cluster.services import GATEWAYS, PeersPort
 
-BODY_BYTES: Final = 256 * 1024
-"""A body of this size is sent without waiting for more."""
+MOST_WAITING: Final = 128 * 1024 * 1024
+"""Bytes that a node may leave waiting; the session with one that takes nothing for so long is ended."""
 
 
 class PeerLink:
     """The way to one node.
 
     What waits here is bounded by what sends it: pushes by the credit of their channels, as those in sockets' buffers
-    are; messages of clients because their sockets are not read while anything waits (`is_held_up`).
+    are; messages of clients because their sockets are not read while anything waits (`is_held_up`). What the node has
+    asked for is bounded by `MOST_WAITING` alone: it could ask without end and take no answer.
 
     Args:
         node: its name.
         peers: sends.
         call_soon: schedules a callback for the loop's next iteration.
+        overrun: called when more than `MOST_WAITING` waits: the node is to be given up.
     """
 
-    def __init__(self, node: str, peers: PeersPort, call_soon: Callable[[Callable[[], None]], Any]) -> None:
+    def __init__(
+        self,
+        node: str,
+        peers: PeersPort,
+        call_soon: Callable[[Callable[[], None]], Any],
+        overrun: Callable[[], None],
+    ) -> None:
         self.node = node
+        self._overrun = overrun
         self._peers = peers
         self._call_soon = call_soon
         self._batch: list[Message] = []
@@ -64,6 +75,7 @@ class PeerLink:
             last = batch[-1]
             if type(last) is RelayPush and last.frame is frame and len(last.channel_ids) < MOST_CHANNELS:
                 last.channel_ids.append(channel_id)
+                self._size += CHANNEL_SIZE
                 return
         self.send(RelayPush([channel_id], frame))
 
@@ -78,6 +90,9 @@ class PeerLink:
         if self._waiting or self._peers.send(self.node, GATEWAYS, body) is not None:
             self._waiting.append(body)
             self.waiting_bytes += len(body)
+            if self.waiting_bytes > MOST_WAITING:
+                self.end()
+                self._overrun()
 
     @property
     def is_held_up(self) -> bool:

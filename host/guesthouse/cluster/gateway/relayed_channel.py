@@ -57,6 +57,25 @@ class _ToGateway:
         return max(0, self.outstanding - self._slack)
 
 
+class HeldMessages:
+    """Counts the messages of all channels of a gateway that wait for room in mailboxes.
+
+    Args:
+        most: bytes that may.
+    """
+
+    __slots__ = ("most", "size")
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.size = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether more waits than may."""
+        return self.size > self.most
+
+
 class RelayedChannel(Channel):
     """One channel. It is the `Feeder` of its process's mailbox.
 
@@ -67,9 +86,11 @@ class RelayedChannel(Channel):
         process: whose channel it is.
         event: what the process is told, with what the gateway said checked.
         ended: called with its id when it is one no more.
+        all_held: counts what waits of this channel and the gateway's others.
     """
 
     __slots__ = (
+        "_all_held",
         "_away",
         "_ended",
         "_has_left",
@@ -90,8 +111,10 @@ class RelayedChannel(Channel):
         process: ProcessPort,
         event: WebSocketOpen,
         ended: Callable[[int], None],
+        all_held: HeldMessages,
     ) -> None:
         super().__init__(context)
+        self._all_held = all_held
         self._ended = ended
         self._link = link
         self._event = event
@@ -142,6 +165,7 @@ class RelayedChannel(Channel):
             if self._held is _NOTHING:
                 self._held = deque()
             self._held.append(frame)
+            self._all_held.size += push_cost(len(payload))
         else:
             self.messages_in += 1
             process.post_push(self.channel_id, message_type, payload, self)
@@ -176,6 +200,7 @@ class RelayedChannel(Channel):
         self._paused, held = False, self._held
         while held and not self._paused:
             frame = held.popleft()
+            self._all_held.size -= push_cost(len(frame) - 1)
             self.messages_in += 1
             process.post_push(self.channel_id, frame[0], frame[1:], self)
         if self._has_left and not held:
@@ -230,7 +255,8 @@ class RelayedChannel(Channel):
         context.relayed.discard(self)
         self.outgoing.break_cycle()
         del self.outgoing
-        self._held = _NOTHING
+        held, self._held = self._held, _NOTHING
+        self._all_held.size -= sum(push_cost(len(frame) - 1) for frame in held)
         self._ended(self.channel_id)
         if self.token_family:
             context.token_channels.release(self.token_family)

@@ -12,6 +12,8 @@ class ClusterSettings(Struct, frozen=True):
     """URLs of NATS servers, such as `nats://10.0.0.1:4222`; none: the node is alone."""
     install_from: tuple[str, ...] = ()
     """Nodes of the cluster whose operators may install packages on this one."""
+    gateways_from: tuple[str, ...] = ("*",)
+    """Nodes of the cluster whose clients may open channels to this one's processes; `*`: all."""
     credentials: str | None = None
     """A file by which NATS knows the node: a `.creds` file, or a line `user:password` or `token`."""
     tls_ca: str | None = None

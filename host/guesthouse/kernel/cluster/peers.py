@@ -174,7 +174,7 @@ class Peers:
         self._sender.carrier_ready()
 
     def close(self) -> None:
-        """The node is being stopped: end all sessions, and tell the other nodes."""
+        """The node stops or leaves its cluster: end all sessions, and tell other nodes and services. Idempotent."""
         self._closed = True
         for other in self._others.values():
             if other.session is not None:
@@ -182,9 +182,15 @@ class Peers:
         for session in list(self._negotiation.sessions.values()):
             self._sender.release(session)
             self._negotiation.discard(session)
+        lost = [
+            node for node, other in self._others.items() if other.session or other.attempt or other.waiting
+        ]
         self._others.clear()
         if self._timer is not None:
             self._timer.cancel()
+        self._services.tell()
+        for node in lost:
+            self._services.lost(node)
 
     # --- sending
 

@@ -6,17 +6,24 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from tests.patience import PATIENCE
-from tests.unit.http_server.conftest import CHAT, FakeProcess, Start, http_path, until
+from tests.unit.http_server.conftest import CHAT, FakeProcess, FakeRouter, Start, http_path, until
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from guesthouse.cluster.gateway import gateways
 from guesthouse.cluster.gateway.gateway_messages import RelayPush, decode
+from guesthouse.cluster.gateway.gateways import Gateways
+from guesthouse.cluster.gateway.joined_router import JoinedRouter
 from guesthouse.core.address import ForeignProcess
 from guesthouse.core.config import ConnectionLimits, HttpSettings
-from guesthouse.core.messages import LazyLoadBlob, WsMessageType
+from guesthouse.core.messages import LazyLoadBlob, Pairs, WsMessageType
 from guesthouse.http_server.auth.tokens import Scope
 from guesthouse.http_server.state.admission import Admission
 from guesthouse.link.calls import BindWsPath, SetChannelPolicy
@@ -359,3 +366,93 @@ def test_a_process_of_another_node_is_no_local_one() -> None:
     assert foreign.plain == CHAT
     assert {CHAT: 1}.get(foreign) is None
     assert (str(foreign), foreign.plain) == (f"{HOME}@{CHAT}", CHAT)
+
+
+async def test_requests_as_long_as_clients_may_send_them_cross(house: Pair) -> None:
+    house.server.bind_http_path(CHAT, http_path("/", authenticated=False, local_only=False))
+    query, mime = "q" * 30_000, "text/" + "m" * 20_000
+    request = f"POST /{CHAT}/?{query} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {mime}\r\nContent-Length: 0\r\n\r\n"
+    address = urlsplit(house.ws_url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    writer.write(request.encode())
+    kind, http_id, posted, given, _ = await house.chat.next()
+    assert (kind, posted.query_params, given) == ("http", ((query, ""),), mime)
+    house.home_side.server.http_response(CHAT, http_id, 204, (), None, b"")
+    assert (await asyncio.wait_for(reader.readline(), PATIENCE)).startswith(b"HTTP/1.1 204")
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "mime"),
+    [(200, (("a", "b"),) * 1000, None), (700, (), None), (200, (), "m" * 65_536)],
+)
+async def test_an_answer_that_is_none_costs_no_other_message(
+    house: Pair, status: int, headers: Pairs, mime: str | None
+) -> None:
+    house.server.bind_http_path(CHAT, http_path("/", authenticated=False, local_only=False))
+    async with registered(house) as (client, channel_id):
+        await house.chat.opened()
+        asked = asyncio.create_task(
+            asyncio.to_thread(httpx.get, f"{house.server.url}/{CHAT}/", timeout=PATIENCE, trust_env=False)
+        )
+        _, http_id, *_ = await house.chat.next()
+        server = house.home_side.server
+        server.http_response(CHAT, http_id, status, headers, mime, b"")
+        server.push(CHAT, channel_id, TEXT, b"in the same body")
+        assert await asyncio.wait_for(client.recv(), PATIENCE) == "in the same body"
+        assert (await asked).status_code == 500
+
+
+async def test_a_node_that_leaves_its_cluster_closes_channels_and_may_join_again(house: Pair) -> None:
+    side = house.gateway_side
+    async with registered(house) as (client, channel_id):
+        await house.chat.opened()
+        side.gateways.close()
+        assert await close_of(client) == (1001, "the node is shutting down")
+        house.web.cut(HOME, GATEWAY)
+        assert await house.chat.next() == ("close", channel_id)
+    assert side.server._context.router is side.router
+    async with connect(house.ws_url, proxy=None) as late:
+        await late.send(json.dumps(house.register))
+        assert await close_of(late) == (4004, "no such process")
+    side.gateways = Gateways(side.server, side.peers, side.log)
+    house.web.up()
+    async with registered(house):
+        await house.chat.opened()
+    side.gateways.close()
+    assert side.server._context.router is side.router
+
+
+def test_a_node_that_is_drained_is_chosen_where_no_other_has_the_process() -> None:
+    draining = {"a.os"}
+    stands = {name: FakeProcess(CHAT) for name in ("a.os", "b.os", "c.os")}
+    homes: Any = {name: SimpleNamespace(processes={CHAT: stand}) for name, stand in stands.items()}
+    router: Any = JoinedRouter(FakeRouter(), homes, lambda: draining)
+    assert router.find(CHAT) is stands["b.os"]
+    assert router.processes() == [stands["b.os"]]
+    draining |= {"b.os", "c.os"}
+    assert router.find(CHAT) is stands["a.os"], "it says itself that it is being drained"
+    draining.clear()
+    assert router.find(CHAT) is stands["a.os"]
+
+
+async def test_a_guest_that_binds_without_end_floods_no_other_node(
+    house: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateways, "ANNOUNCED_A_SECOND", 10)
+    house.web.keep = True
+    side = house.home_side
+    for number in range(2000):
+        side.server.bind_ws_path(CHAT, BindWsPath(f"/{'x' * 2000}/{number % 200}", authenticated=False))
+        side.announce_now()
+    sent = sum(len(body) for sender, _, body in house.web.bodies if sender == HOME)
+    assert 1024 * 1024 < sent < 8 * 1024 * 1024
+    monkeypatch.setattr(gateways, "ANNOUNCED_A_SECOND", 10**9)
+    side.server.bind_ws_path(CHAT, BindWsPath("/last", authenticated=False))
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                async with connect(f"{house.ws_url}/{CHAT}/last", proxy=None):
+                    break
+            except InvalidStatus:
+                await asyncio.sleep(0.05)

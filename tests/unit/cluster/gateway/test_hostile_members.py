@@ -12,6 +12,7 @@ import pytest
 from msgspec.structs import replace
 from tests.unit.http_server.conftest import CHAT, Start, http_path, until
 
+from guesthouse.cluster.gateway import peer_link
 from guesthouse.cluster.gateway.gateway_messages import (
     INBOUND_BYTES,
     Announce,
@@ -29,6 +30,7 @@ from guesthouse.cluster.gateway.gateway_messages import (
     RelayTaken,
     TokenVerified,
     VerifyToken,
+    Withdraw,
     decode,
     encode,
 )
@@ -223,8 +225,10 @@ async def test_http_requests_are_checked_and_limited(pair: Pair) -> None:
         (answer,) = (each for each in await answers(pair) if isinstance(each, RelayedAnswer))
         assert answer.status == status, request.path
     assert pair.chat.quiet
-    gateway_says(pair, *(replace(REQUEST, path="/all", number=number) for number in range(1000)))
-    gateway_says(pair, *(replace(REQUEST, path="/all", number=number) for number in range(1000, 1100)))
+    for start in range(0, 1100, 100):
+        gateway_says(
+            pair, *(replace(REQUEST, path="/all", number=number) for number in range(start, start + 100))
+        )
     refused = [each for each in await answers(pair) if isinstance(each, RelayedAnswer)]
     assert [(each.number, each.status) for each in refused] == [(n, 503) for n in range(1024, 1100)]
     gateway_says(pair, replace(REQUEST, path="/all", number=5))
@@ -245,11 +249,19 @@ async def test_a_home_reaches_no_channel_but_its_own(pair: Pair) -> None:
         assert await client.recv() == "real"
 
 
-async def test_a_home_that_pushes_too_much_or_badly_loses_the_channel_or_the_push(pair: Pair) -> None:
+@pytest.mark.parametrize("frame", [b"\0\xff", b"\x01" + bytes(2**20 + 1), b"\x04\x03\xe8", b"\x07"])
+async def test_a_home_that_pushes_badly_loses_the_channel(pair: Pair, frame: bytes) -> None:
     async with registered(pair) as (client, channel_id):
         await pair.chat.opened()
-        for frame in (b"\0\xff", b"\x01" + bytes(2**20 + 1), b"\x04\x03\xe8", b"\x07"):
-            home_says(pair, RelayPush([channel_id], frame))
+        home_says(pair, RelayPush([channel_id], frame))
+        assert pair.log.mentions("sent a push that is not valid")
+        assert await close_of(client) == (1014, "the process's node sent what it may not")
+        await until(lambda: not pair.home_side.server.open_channels())
+
+
+async def test_a_home_that_pushes_too_much_loses_the_channel(pair: Pair) -> None:
+    async with registered(pair) as (client, channel_id):
+        await pair.chat.opened()
         home_says(pair, RelayPush([channel_id, channel_id], b"\0twice"), RelayTaken(channel_id, 2**30))
         assert [await client.recv(), await client.recv()] == ["twice", "twice"]
         assert pair.log.mentions("took more of a channel than it was sent")
@@ -280,6 +292,13 @@ async def test_announcements_are_bounded_and_names_of_parts_of_the_node_refused(
     home_says(pair, announced("p:many:x", *(f"/{number}" for number in range(1000))))
     home_says(pair, announced("p:bad:x", "relative", "/a//b", "/good"))
     assert pair.log.mentions("a path that cannot be bound here")
+    large = announced("p:large:x", *(f"/{'x' * 2000}/{number}" for number in range(250)))
+    for number in range(100):
+        home_says(pair, replace(large, process=f"p{number}:large:x"))
+    assert pair.log.mentions("announced more paths than it may")
+    assert 32 < len(pair.gateway_side.gateways._homes[HOME].processes) < 64
+    for number in range(100):
+        home_says(pair, Withdraw(f"p{number}:large:x"))
     for start in range(0, 5000, 500):
         home_says(pair, *(announced(f"p{number}:flood:x") for number in range(start, start + 500)))
     assert pair.log.mentions("announced more processes than it may")
@@ -336,6 +355,80 @@ async def test_who_was_not_asked_answers_nothing(pair: Pair) -> None:
     gateway_says(pair, VerifyToken(1, "no:such:one", "x"), VerifyToken(2, str(CHAT), "x" * 5000))
     await asyncio.sleep(0)
     assert not pair.log.errors
+
+
+async def test_a_malformed_message_takes_none_of_the_others_with_it(pair: Pair) -> None:
+    body = msgspec.msgpack.encode([OPEN, [1, 77, b""], [["x"]], RelayDeliver(77, b"\0here")])
+    pair.home_side.gateways.receive(GATEWAY, body)
+    assert (await pair.chat.opened()).channel_id == 77
+    assert pair.chat.pushes == 1
+    assert pair.log.mentions("sent what is no message of gateways")
+
+
+async def test_more_in_one_body_than_a_node_sends_is_dropped(pair: Pair) -> None:
+    ids = list(range(1, 4097))
+    home_says(pair, *(RelayPush(ids, b"\0x") for _ in range(1000)))
+    assert pair.log.mentions("sent more in one body than a node does")
+    assert not pair.log.mentions("for a channel that is not there"), "it was looked at all the same"
+
+
+async def test_who_asks_and_takes_no_answer_loses_the_session(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peer_link, "MOST_WAITING", 256 * 1024)
+    pair.home_side.peers.limit, pair.gateway_side.peers.stalled = 64 * 1024, True
+    link = pair.home_side.gateways._peers[GATEWAY].link
+    most, asked = 0, 0
+    while GATEWAY in pair.home_side.gateways._peers:
+        gateway_says(pair, *(VerifyToken(number, "no:such:one", "x") for number in range(200)))
+        link.flush()
+        most, asked = max(most, link.waiting_bytes), asked + 1
+        assert asked < 1000
+    assert 0 < most <= 256 * 1024 + 64 * 1024
+    assert pair.log.mentions("takes nothing of what it was sent")
+
+
+async def test_answers_that_a_gateway_does_not_take_are_bounded(pair: Pair) -> None:
+    pair.server.bind_http_path(CHAT, http_path("/large", authenticated=False, local_only=False))
+    pair.home_side.peers.limit, pair.gateway_side.peers.stalled = 1024, True
+    link = pair.home_side.gateways._peers[GATEWAY].link
+    for number in range(1, 21):
+        gateway_says(pair, replace(REQUEST, path="/large", number=number))
+    posted = [await pair.chat.next() for _ in range(20)]
+    for _, http_id, *_ in posted:
+        pair.home_side.server.http_response(CHAT, http_id, 200, (), None, bytes(8 * 2**20))
+        link.flush()
+    assert link.waiting_bytes < 80 * 2**20
+    before = link.waiting_bytes
+    gateway_says(pair, replace(REQUEST, path="/large", number=99))
+    link.flush()
+    assert pair.chat.quiet
+    assert link.waiting_bytes - before < 1000
+
+
+async def test_what_waits_for_full_mailboxes_is_bounded_in_all(pair: Pair) -> None:
+    held = pair.home_side.gateways._peers[GATEWAY].as_gateway._held
+    held.most = 2**20
+    pair.chat.pause_at = 1
+    gateway_says(pair, *(replace(OPEN, channel_id=number) for number in range(1, 11)))
+    for _ in range(2):
+        for number in range(1, 11):
+            gateway_says(pair, RelayDeliver(number, b"\x01" + bytes(200_000)))
+    assert held.size <= 2**20
+    assert 1 <= len(pair.home_side.server.open_channels()) < 10
+    pair.web.cut(HOME, GATEWAY)
+
+
+async def test_who_may_not_be_a_gateway_is_told_nothing_and_opens_nothing(pair: Pair) -> None:
+    pair.home_side.gateways._taken_from = frozenset(("another.os",))
+    pair.web.cut(HOME, GATEWAY)
+    pair.web.keep = True
+    pair.web.up()
+    gateway_says(pair, OPEN, VerifyToken(1, str(CHAT), "x"))
+    assert await answers(pair) == []
+    assert pair.chat.quiet
+    assert pair.log.mentions("is not in cluster.gateways_from")
+    assert not pair.gateway_side.gateways._homes[HOME].processes
 
 
 async def test_complaints_are_throttled(pair: Pair) -> None:
