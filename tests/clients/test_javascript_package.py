@@ -30,6 +30,7 @@ RETRIES: Final = {
     close_codes.NODE_LOST: ("Interrupted", "reopen"),
     close_codes.BAD_NODE: ("Interrupted", "reopen"),
     close_codes.CROWDED_HOME: ("Interrupted", "reopen"),
+    close_codes.CROWDED_MAILBOX: ("Interrupted", "reopen"),
     close_codes.UNBOUND: ("Interrupted", "reopen"),
     close_codes.PROCESS_GONE: ("Interrupted", "reopen"),
     close_codes.NO_PONG: ("ConnectionLost", "resume"),
