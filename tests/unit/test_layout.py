@@ -99,3 +99,17 @@ def test_what_is_built_is_not_committed() -> None:
     assert [
         str(file) for file in files if (ROOT / file).is_file() and (ROOT / file).stat().st_size > 1 << 20
     ] == []
+
+
+def test_no_two_conftests_have_one_name() -> None:
+    """pytest refuses the second, but only in a run that takes both: `make test`."""
+    names: dict[str, Path] = {}
+    for file in sorted((ROOT / "tests").rglob("conftest.py")):
+        folder = file.parent
+        while (folder / "__init__.py").exists():
+            folder = folder.parent
+        name = ".".join(file.relative_to(ROOT if folder == file.parent else folder).with_suffix("").parts)
+        assert name not in names, (
+            f"{file} and {names[name]} are both {name}: remove __init__.py from one of the folders"
+        )
+        names[name] = file
