@@ -27,7 +27,7 @@ from guesthouse.cluster.membership.presence_book import PRESENCE_SECONDS, Presen
 from guesthouse.cluster.membership.records import BadRecord, Card, Presence, signed
 from guesthouse.cluster.membership.roster import Change
 from guesthouse.cluster.nats_client import Access
-from guesthouse.cluster.nats_connection import SOURCE, NatsConnection
+from guesthouse.cluster.nats_connection import SOURCE, NatsConnection, end_tasks
 from guesthouse.core.ports import LogPort, Transport
 from guesthouse.core.throttle import Throttle
 from guesthouse.core.throttled_log import ThrottledLog
@@ -139,10 +139,9 @@ class Cluster:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in self._own:
-            task.cancel()
         self._reached.clear()
         self.peers.close()
+        await end_tasks(list(self._own))
         await self._stack.aclose()  # nothing comes from here on
         await self._tasks.__aexit__(None, None, None)
         self.roster.on_change = lambda change: None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final, Literal, Self, TypeAlias
 
 from nats.aio.msg import Msg
@@ -30,6 +30,8 @@ QUEUE_MESSAGES: Final = 16 * 1024
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
 """Seconds between attempts to reach the servers of the list."""
+_CANCEL_SECONDS: Final = 2.5
+"""More than it takes to close a connection."""
 
 Handler: TypeAlias = Callable[[Msg], None]
 """Handles a message that arrived. Must not raise or block."""
@@ -71,7 +73,7 @@ class NatsConnection:
 
     async def __aexit__(self, *_: object) -> None:
         if self._task is not None:
-            self._task.cancel()
+            await end_tasks([self._task])
         await self._tasks.__aexit__(None, None, None)
 
     @property
@@ -198,6 +200,16 @@ class NatsConnection:
             self._throttled_log.say(SOURCE, "dropped", text)
         else:
             self._throttled_log.say(SOURCE, type(error).__name__, f"NATS: {_said(error)}")
+
+
+async def end_tasks(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they have ended: nats-py waits by `asyncio.wait_for`, which until Python 3.12 drops a
+    cancellation that comes with the result, and then they would go on.
+    """
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=_CANCEL_SECONDS)
 
 
 def _as_coroutine(handler: Handler) -> Callable[[Msg], Coroutine[Any, Any, None]]:
