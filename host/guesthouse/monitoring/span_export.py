@@ -7,10 +7,11 @@ is dropped and counted, and the node does not wait for it.
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +26,7 @@ from guesthouse.core.ports import LogPort
 from guesthouse.kernel.tracing.spans import Span, SpanKind
 
 try:
+    import requests  # which the exporter sends by
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import Event, ReadableSpan
@@ -43,6 +45,10 @@ BATCH: Final = 512
 _WAIT_SECONDS: Final = 1.0
 """How long the first span of a batch waits for others."""
 _CLOSE_SECONDS: Final = 1.0
+_ANSWER_BYTES: Final = 64 * 1024
+"""So much of the collector's answer is read, for its connection to be used again."""
+_OWN_SESSION: Final = "OTEL_PYTHON_EXPORTER_OTLP_HTTP_TRACES_CREDENTIAL_PROVIDER"
+"""A variable by which OpenTelemetry makes a session of its own."""
 _HEADER: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*)", re.ASCII)
 _KINDS: Final = {
     SpanKind.INTERNAL: OtelKind.INTERNAL,
@@ -70,14 +76,23 @@ class SpanExport:
         resource: what they are of.
         most: spans that may wait.
         log: the node's log.
+        on_success: called after each batch that the collector took.
     """
 
-    def __init__(self, exporter: SpanExporter, resource: Mapping[str, str], most: int, log: LogPort) -> None:
+    def __init__(
+        self,
+        exporter: SpanExporter,
+        resource: Mapping[str, str],
+        most: int,
+        log: LogPort,
+        on_success: Callable[[], None] = lambda: None,
+    ) -> None:
         self.counts = ExportCounts()
         self._exporter = exporter
         self._resource = Resource.create(dict(resource))
         self._scope = InstrumentationScope("guesthouse", __version__)
         self._log = log
+        self._on_success = on_success
         self._failing = False
         self._spans: queue.Queue[Span | None] = queue.Queue(most)
         self._closed = threading.Event()
@@ -132,6 +147,7 @@ class SpanExport:
             if self._failing:
                 self._log.write(_SOURCE, "info", "spans are exported again")
             self._failing = False
+            self._on_success()
             return
         self.counts.failed += len(batch)
         if not self._failing:
@@ -173,17 +189,38 @@ def make_export(settings: TracingSettings, node: str, log: LogPort) -> SpanExpor
         raise BadSetting(
             f"tracing.endpoint must be a URL such as http://127.0.0.1:4318/v1/traces, not {endpoint[:80]!a}"
         )
-    logging.getLogger("opentelemetry").addHandler(_ToLog(log))
+    to_log = _ToLog(log)
+    logging.getLogger("opentelemetry").addHandler(to_log)
     logging.getLogger("opentelemetry").propagate = False
     exporter = OTLPSpanExporter(
-        endpoint, headers=_headers(settings.headers_file), timeout=settings.timeout_seconds
+        endpoint,
+        headers=_headers(settings.headers_file),
+        timeout=settings.timeout_seconds,
+        session=None if _OWN_SESSION in os.environ else _session(),
     )
     resource = {
         "service.name": settings.service_name,
         "service.version": __version__,
         "service.instance.id": node,
     }
-    return SpanExport(exporter, resource, settings.queue_spans, log)
+    return SpanExport(exporter, resource, settings.queue_spans, log, to_log.forget)
+
+
+def _session() -> requests.Session:
+    """A session that does not hold an answer in memory, however large, and for which a redirect is no success."""
+    session = requests.Session()
+    session.stream = True
+    session.hooks["response"].append(_take_answer)
+    return session
+
+
+def _take_answer(response: requests.Response, **_: object) -> None:
+    with response:
+        if response.is_redirect:  # the exporter would count the spans as taken
+            raise requests.RequestException(
+                f"the collector answered {response.status_code}, a redirect: set tracing.endpoint to where it leads"
+            )
+        response.raw.read(_ANSWER_BYTES, decode_content=False)
 
 
 def _headers(path: str | None) -> dict[str, str] | None:
@@ -208,11 +245,19 @@ def _headers(path: str | None) -> dict[str, str] | None:
 
 
 class _ToLog(logging.Handler):
-    """What OpenTelemetry logs, in the node's log."""
+    """What OpenTelemetry logs, in the node's log: each kind of message once, until a batch was taken."""
 
     def __init__(self, log: LogPort) -> None:
         super().__init__(logging.WARNING)
         self._log = log
+        self._said: set[str] = set()
+
+    def forget(self) -> None:
+        """Say again what was said."""
+        self._said.clear()
 
     def emit(self, record: logging.LogRecord) -> Any:
+        if record.msg in self._said:
+            return
+        self._said.add(record.msg)
         self._log.write(_SOURCE, "warning", record.getMessage()[:1000])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +160,7 @@ def test_headers_of_the_file_are_sent(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "headers").write_text("Authorization: Bearer x\n\nX-Scope: a: b\n")
     given: dict[str, Any] = {}
 
-    def exporter(endpoint: str, *, headers: dict[str, str], timeout: float) -> InMemorySpanExporter:
+    def exporter(endpoint: str, *, headers: dict[str, str], **_: object) -> InMemorySpanExporter:
         given.update(headers)
         return InMemorySpanExporter()
 
@@ -165,6 +168,85 @@ def test_headers_of_the_file_are_sent(tmp_path: Path, monkeypatch: pytest.Monkey
     settings = TracingSettings(endpoint="http://127.0.0.1:1/", headers_file=str(tmp_path / "headers"))
     make_export(settings, "n.os", Lines()).close()
     assert given == {"Authorization": "Bearer x", "X-Scope": "a: b"}
+
+
+@contextmanager
+def answering(head: bytes, chunk: bytes = b"", chunks: int = 0) -> Iterator[tuple[str, list[int]]]:
+    """A collector that answers each connection so; its URL, and how many chunks went out on each."""
+    sent: list[int] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with suppress(OSError):  # the listener was shut down
+                while True:
+                    connection, _ = listener.accept()
+                    sent.append(0)
+                    with connection, suppress(OSError):
+                        connection.recv(1 << 20)
+                        connection.sendall(head)
+                        for _ in range(chunks):
+                            connection.sendall(chunk)
+                            sent[-1] += 1
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1/traces", sent
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join(SECONDS)
+
+
+@contextmanager
+def exporting(url: str) -> Iterator[tuple[SpanExport, Lines]]:
+    """An export as a node has it, and what it logs."""
+    log = Lines()
+    logger = logging.getLogger("opentelemetry")
+    before = list(logger.handlers)
+    export = make_export(TracingSettings(endpoint=url), "n.os", log)
+    try:
+        yield export, log
+    finally:
+        export.close()
+        logger.handlers[:] = before
+
+
+def until(true: Callable[[], bool]) -> None:
+    waiting = threading.Event()
+    for _ in range(int(SECONDS * 100)):
+        if true():
+            return
+        waiting.wait(0.01)
+    pytest.fail("it did not come to pass")
+
+
+def test_an_answer_of_any_size_is_not_read_into_memory() -> None:
+    length, chunk = 1 << 30, bytes(1 << 20)
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n".encode()
+    with answering(head, chunk, length // len(chunk)) as (url, sent), exporting(url) as (export, _):
+        export.put(SPAN)
+        until(lambda: export.counts.exported == 1)
+    assert max(sent) < 64  # what fits in the buffers of the socket
+
+
+def test_a_redirect_is_no_success() -> None:
+    head = b"HTTP/1.1 307 Elsewhere\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"
+    with answering(head) as (url, sent), exporting(url) as (export, log):
+        export.put(SPAN)
+        until(lambda: export.counts.failed == 1)
+    assert len(sent) == 1
+    assert any("a redirect: set tracing.endpoint to where it leads" in line for line in log.lines)
+
+
+def test_what_the_exporter_says_of_a_collector_is_logged_once() -> None:
+    head = b"HTTP/1.1 500 Broken\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    with answering(head) as (url, _), exporting(url) as (export, log):
+        for count in range(1, 4):
+            export.put(SPAN)
+            until(lambda count=count: export.counts.failed == count)  # type: ignore[misc]
+    assert len(log.lines) == 2, log.lines
+    assert "code: 500" in log.lines[0]
+    assert "spans cannot be exported" in log.lines[1]
 
 
 def test_without_the_extra_the_error_says_what_to_install() -> None:
