@@ -38,10 +38,10 @@ function route() {
   $("nav").replaceChildren(...VIEWS.filter(([, , shown]) => shown(node.hello)).map(([name, title]) =>
     h("a", { href: `#/${name}`, "aria-current": name === view || (view === "process" && name === "processes") ? "page" : null }, title)));
   const signal = leaving.signal;
-  const shown = {
-    packages: showPackages, tokens: showTokens, keys: showKeys, log: showLog,
-    process: (...rest) => showProcess(...rest, argument),
-  }[view] ?? ((...rest) => new Processes(...rest));
+  const shown = new Map([
+    ["packages", showPackages], ["tokens", showTokens], ["keys", showKeys], ["log", showLog],
+    ["process", (...rest) => showProcess(...rest, argument)],
+  ]).get(view) ?? ((...rest) => new Processes(...rest));
   document.title = `${view === "process" ? argument.split(":")[0] : (VIEWS.find(([name]) => name === view) ?? VIEWS[0])[1]} – ${node.hello.node}`;
   scrollTo(0, 0);
   shown(app, main, signal);
