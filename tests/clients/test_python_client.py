@@ -193,10 +193,13 @@ async def test_a_session_moves_to_another_token(daemon: Daemon) -> None:
         assert await channel.renew_token(await daemon.token()) > 0
         with pytest.raises(TokenRefused):
             await channel.renew_token("wrong")
+        token = await daemon.token()
+        proxy.refuse = True
         proxy.cut_all()
         await channel.wait_for(State.AWAY)
         with pytest.raises(ConnectionLost):
-            await channel.renew_token(await daemon.token())
+            await channel.renew_token(token)
+        proxy.refuse = False
         await channel.send("goes on")
         assert await channel.recv() == "goes on"
 
