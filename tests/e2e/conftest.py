@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import pytest
 import pytest_asyncio
@@ -22,7 +23,7 @@ from .browser import Browser, browsing, chromium_of
 from .compiles import KEY_FILE, compile_python, is_in_python
 from .daemon import Daemon
 from .packages import package
-from .waiting import alive, descendants
+from .waiting import alive, command_line, descendants
 
 
 class StartNode(Protocol):
@@ -31,13 +32,19 @@ class StartNode(Protocol):
     async def __call__(self, *packages: str | Path, **options: Any) -> Daemon: ...
 
 
+_ENDING_SECONDS: Final = 2.0
+"""For what was told to end, and is waited for by nobody."""
+
+
 @pytest.fixture(scope="session", autouse=True)
 def nothing_left_over() -> Iterator[None]:
     """No subprocess outlives the tests."""
     before = descendants(os.getpid())
     yield
-    left = alive(descendants(os.getpid()) - before)
-    assert not left, f"subprocesses are left over: {left}"
+    end = time.monotonic() + _ENDING_SECONDS
+    while (left := alive(descendants(os.getpid()) - before)) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not left, f"subprocesses are left over: {[command_line(each.pid) for each in left]}"
 
 
 @pytest.fixture(scope="session")
