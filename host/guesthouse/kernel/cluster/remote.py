@@ -323,11 +323,12 @@ class Remote:
 
     def _verified(self, signed: SignedCapability, holder: str) -> Capability:
         capability = self._own.known(signed, holder, self._clock())
+        own = capability is not None
         if capability is None:
             capability = verify(signed, holder, self._issuer_key, self._clock())
-        own = Address.parse(capability.issuer).node == self._node
-        if own:
-            self._own.add(signed, capability)
+            own = Address.parse(capability.issuer).node == self._node
+            if own:
+                self._own.add(signed, capability)
         if own and self._router.rights.is_void(capability, signed.expires - LONGEST_SECONDS):
             raise BadSignature("its issuer was uninstalled since then")
         return capability
