@@ -13,16 +13,16 @@ EVERY_SECONDS: Final = 60.0
 
 
 class ThrottledLog:
-    """Warnings of one part of the node, about one matter once a minute. Pure but for the log; `now` tells seconds."""
+    """Lines of one part of the node, about one matter once a minute. Pure but for the log; `now` tells seconds."""
 
     def __init__(self, log: LogPort, now: Callable[[], float] = monotonic) -> None:
         self._log = log
         self._now = now
         self._throttle = Throttle(EVERY_SECONDS)
 
-    def say(self, source: str, what: str, text: str) -> None:
+    def say(self, source: str, what: str, text: str, *, level: str = "warning") -> None:
         """Write `text` about `source`, unless a line on the same matter was written a short while ago."""
         omitted = self._throttle.omitted((source, what), self._now())
         if omitted is not None:
             more = f" ({omitted} times more since it was said last)" if omitted else ""
-            self._log.write(source, "warning", f"{text}{more}")
+            self._log.write(source, level, f"{text}{more}")

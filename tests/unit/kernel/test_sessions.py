@@ -541,12 +541,14 @@ def test_a_service_that_fails_harms_no_other(world: World) -> None:
         raise ValueError("a bug")
 
     b.services[PROCESSES].on_receive = fail
-    for service in SERVICES:
-        a.peers.send(B, service, b"x")
+    for _ in range(3):
+        a.peers.send(B, PROCESSES, b"x")
+    a.peers.send(B, ADMINISTRATION, b"x")
     a.peers.send(B, 9, b"of no service")
     world.run()
     assert heard(b, A, ADMINISTRATION) == [b"x"]
     assert "service 0 failed on a message of a.os: ValueError('a bug')" in b.log
+    assert sum("service 0 failed" in line for line in b.log.lines) == 1
     assert "a.os sent it to a service that this node does not have: 9" in b.log
     assert events(b, A) == ["up"]
     with pytest.raises(ValueError, match="registered already"):

@@ -20,6 +20,9 @@ BindError: TypeAlias = Literal["bad-path", "too-many", "no-subdomain", "bad-subp
 MAX_SUBPROTOCOLS: Final = 16
 """Maximum subprotocols of a WebSocket binding."""
 
+MOST_FOREIGN_LABELS: Final = 4096
+"""Labels that packages of one other node may take."""
+
 _HASHED_INLINE: Final = 1024 * 1024
 """Bytes that are hashed in under a millisecond."""
 
@@ -100,57 +103,67 @@ class Match(Struct, Generic[_Binding], frozen=True):
 class PathTable(Generic[_Binding]):
     """Bindings of one process and kind."""
 
-    __slots__ = ("_exact", "_patterns")
+    __slots__ = ("_exact", "_patterns", "_ranked")
 
     def __init__(self) -> None:
         self._exact: dict[Segments, _Binding] = {}
-        self._patterns: list[_Binding] = []
+        self._patterns: dict[str, _Binding] = {}
+        """Those with parameters or wildcards, by their texts."""
+        self._ranked: list[_Binding] | None = None
+        """The same, the most specific first; None until they are looked at, as many may be bound together."""
 
     def __len__(self) -> int:
         return len(self._exact) + len(self._patterns)
 
-    def __contains__(self, pattern: PathPattern) -> bool:
-        if not pattern.literal:
-            return any(binding.pattern == pattern for binding in self._patterns)
-        return pattern.segments in self._exact
+    def get(self, pattern: PathPattern) -> _Binding | None:
+        """The binding of exactly this path."""
+        return self._exact.get(pattern.segments) if pattern.literal else self._patterns.get(pattern.text)
 
     def add(self, binding: _Binding) -> None:
         """Add a binding, replacing one of the same path."""
-        self.remove(binding.pattern)
-        if not binding.pattern.literal:
-            self._patterns.append(binding)
-            self._patterns.sort(key=lambda each: each.pattern.rank)
-        else:
-            self._exact[binding.pattern.segments] = binding
-
-    def remove(self, pattern: PathPattern) -> None:
-        """Remove a binding, if there is one."""
+        pattern = binding.pattern
         if pattern.literal:
-            self._exact.pop(pattern.segments, None)
+            self._exact[pattern.segments] = binding
         else:
-            self._patterns[:] = [binding for binding in self._patterns if binding.pattern != pattern]
+            self.remove(pattern)
+            self._patterns[pattern.text] = binding
+
+    def remove(self, pattern: PathPattern) -> _Binding | None:
+        """Remove a binding; returns it, if there is one."""
+        if pattern.literal:
+            return self._exact.pop(pattern.segments, None)
+        self._ranked = None
+        return self._patterns.pop(pattern.text, None)
 
     def all(self) -> Iterator[_Binding]:
         """All bindings."""
         yield from self._exact.values()
-        yield from self._patterns
+        yield from self._by_rank()
 
     def find(self, segments: Segments) -> Match[_Binding] | None:
         """The most specific binding that matches the path: literal segments further left win."""
         exact = self._exact.get(segments)
         if exact is not None:
             return Match(exact, ())
-        for binding in self._patterns:
+        for binding in self._by_rank():
             params = binding.pattern.match(segments)
             if params is not None:
                 return Match(binding, params)
         return None
+
+    def _by_rank(self) -> list[_Binding]:
+        ranked = self._ranked
+        if ranked is None:
+            ranked = self._ranked = sorted(self._patterns.values(), key=lambda each: each.pattern.rank)
+        return ranked
 
 
 class _Bound(Struct):
     ws: PathTable[WsBinding] = field(default_factory=PathTable)
     http: PathTable[HttpBinding] = field(default_factory=PathTable)
     ui: dict[Segments, UiBinding] = field(default_factory=dict)
+    static_bytes: int = 0
+    """Of the content in `http`."""
 
     def __len__(self) -> int:
         return len(self.ws) + len(self.http) + len(self.ui)
@@ -172,6 +185,8 @@ class Bindings:
         self._bound: dict[ProcessId, _Bound] = {}
         self._labels: dict[str, str] = {}
         self._foreign_labels: dict[str, str] = {}
+        self._labels_of: dict[str, int] = {}
+        """How many of these are there because of each node."""
         self._with_files: set[ProcessId] = set()
 
     def bind_ws(self, owner: ProcessId, call: BindWsPath) -> BindError | None:
@@ -208,10 +223,13 @@ class Bindings:
             elsewhere,
         )
         bound = self._bound.setdefault(owner, _Bound())
-        others = (each for each in bound.http.all() if each.pattern != pattern)
-        if sum(map(_static_size, others)) + _static_size(binding) > self._static_bytes:
+        static_bytes = bound.static_bytes - _static_size(bound.http.get(pattern)) + _static_size(binding)
+        if static_bytes > self._static_bytes:
             return "too-many"
-        return self._add(bound, bound.http, binding)
+        error = self._add(bound, bound.http, binding)
+        if error is None:
+            bound.static_bytes = static_bytes
+        return error
 
     def bind_ui(self, owner: ProcessId, call: ServeUi) -> BindError | None:
         """Serve the package's `ui` folder under a path without parameters; returns None or an error."""
@@ -258,14 +276,22 @@ class Bindings:
 
     def has_label(self, owner: ProcessId) -> bool:
         """Whether its package owns its label. If names of several packages map to one label, the first to use it keeps
-        it until the node exits, so that no other package gets at what browsers store for that host.
+        it until the node exits, so that no other package gets at what browsers store for that host. Another node may
+        announce new packages without end, so what its packages take is limited.
         """
         label = subdomain_of(owner)
         if not isinstance(owner, ForeignProcess):
             return self._labels.setdefault(label, owner.package_id) == owner.package_id
         if self._labels.get(label, owner.package_id) != owner.package_id:
             return False  # one of this node's packages has it
-        return self._foreign_labels.setdefault(label, owner.package_id) == owner.package_id
+        holder = self._foreign_labels.get(label)
+        if holder is not None:
+            return holder == owner.package_id
+        taken = self._labels_of.get(owner.node, 0)
+        if taken >= MOST_FOREIGN_LABELS:
+            return False
+        self._foreign_labels[label], self._labels_of[owner.node] = owner.package_id, taken + 1
+        return True
 
     def unbind_ws(self, owner: ProcessId, path: str) -> None:
         """Unbind, if it is bound."""
@@ -278,7 +304,7 @@ class Bindings:
         self.version += 1
         bound, pattern = self._bound.get(owner), _parse(path)
         if bound is not None and pattern is not None:
-            bound.http.remove(pattern)
+            bound.static_bytes -= _static_size(bound.http.remove(pattern))
             bound.ui.pop(pattern.segments, None)
 
     def drop(self, owner: ProcessId) -> None:
@@ -302,14 +328,14 @@ class Bindings:
         return self.find_http(owner, ())
 
     def _add(self, bound: _Bound, table: PathTable[_Binding], binding: _Binding) -> BindError | None:
-        if binding.pattern not in table and len(bound) >= self._per_process:
+        if len(bound) >= self._per_process and table.get(binding.pattern) is None:
             return "too-many"
         table.add(binding)
         return None
 
 
-def _static_size(binding: HttpBinding) -> int:
-    return 0 if binding.static is None else len(binding.static.blob.bytes)
+def _static_size(binding: HttpBinding | None) -> int:
+    return 0 if binding is None or binding.static is None else len(binding.static.blob.bytes)
 
 
 def _parse(path: str) -> PathPattern | None:

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
-from guesthouse.core.ports import LogPort
+from guesthouse.core.throttled_log import ThrottledLog
 from guesthouse.kernel.cluster.arrivals import EventLoop
 from guesthouse.kernel.cluster.services import PeerService
 
@@ -16,11 +16,11 @@ class Announcer:
 
     Args:
         loop: the event loop.
-        log: for errors of services.
+        log: for errors of services, which other nodes may cause as often as they like.
         source: of these log lines.
     """
 
-    def __init__(self, loop: EventLoop, log: LogPort, source: str) -> None:
+    def __init__(self, loop: EventLoop, log: ThrottledLog, source: str) -> None:
         self._loop = loop
         self._log = log
         self._source = source
@@ -85,4 +85,6 @@ class Announcer:
             self._failed(service, what, error)
 
     def _failed(self, service: int, what: str, error: Exception) -> None:
-        self._log.write(self._source, "error", f"service {service} failed on {what}: {error!r}")
+        matter = f"service {service}: {type(error).__name__}"
+        text = f"service {service} failed on {what}: {error!r}"
+        self._log.say(self._source, matter, text, level="error")

@@ -86,7 +86,7 @@ class Peers:
         self._log = log
         self._loop = loop or asyncio.get_running_loop()
         self._throttled_log = ThrottledLog(log, self._loop.time)
-        self._services = Announcer(self._loop, log, SOURCE)
+        self._services = Announcer(self._loop, self._throttled_log, SOURCE)
         self._sender = FrameSender(carrier, self._loop, self._unreachable, self._room)
         greeter = Greeter(node, key, key_of, cluster)
         self._negotiation = Negotiation(node, greeter, carrier, self._loop, self._frame, self._begun)
