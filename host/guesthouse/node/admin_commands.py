@@ -7,6 +7,7 @@ import base64
 import binascii
 import re
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,7 +24,9 @@ from guesthouse.kernel.messaging.node_sender import Answered
 from guesthouse.kernel.messaging.pending_requests import LONGEST_WAIT
 from guesthouse.kernel.supervision.explain import explained
 from guesthouse.kernel.supervision.supervised import NoSuchProcess
-from guesthouse.node.draining.client_drain import DrainOptions
+from guesthouse.node.base_node import BaseNode
+from guesthouse.node.draining.client_drain import ClientDrain, DrainOptions, DrainState
+from guesthouse.node.installer import Installer
 from guesthouse.node.log import as_dict
 from guesthouse.node.log_filter import LEVELS, LogFilter
 from guesthouse.node.package_hosts import NeedsConsent
@@ -31,7 +34,6 @@ from guesthouse.package.store.installed import parse_package_id
 
 if TYPE_CHECKING:
     from guesthouse.cluster.administration.administration import Administration
-    from guesthouse.node.node import Node
 
 _SOURCE: Final = re.compile(r"[\w.~:-]{1,255}")
 MOST_LINES: Final = 100_000
@@ -41,10 +43,30 @@ MOST_SHOWN: Final = 4 * 1024 * 1024
 """Most bytes of a response, blob included, that `send` returns."""
 
 
+class CommandedNode(BaseNode, ABC):
+    """A node as its operator's commands see it; `Node` is one."""
+
+    installer: Installer
+    client_drain: ClientDrain
+
+    @property
+    def draining(self) -> bool:
+        """Whether its clients are told to go elsewhere, or were."""
+        return self.client_drain.state is not DrainState.SERVING
+
+    @abstractmethod
+    async def start_cluster(self) -> None:
+        """Take part in the cluster that the home has, if there is one."""
+
+    @abstractmethod
+    async def stop_cluster(self) -> None:
+        """End that."""
+
+
 class NodeCommands:
     """The commands of one node. Each takes a request and yields JSON values."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: CommandedNode) -> None:
         self._node = node
 
     def all(self) -> Mapping[str, Command]:

@@ -26,7 +26,7 @@ from guesthouse.node import handover_file
 from guesthouse.node.handover_file import Record
 
 if TYPE_CHECKING:
-    from guesthouse.node.node import Node
+    from guesthouse.node.base_node import BaseNode
 
 BLOCKED_STEPS: Final = 100
 """A second for processes that block on requests to others, before any is told to finish."""
@@ -40,7 +40,7 @@ class Predecessor:
         node: the node, before its first process.
     """
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: BaseNode) -> None:
         self._node = node
         self._opens: dict[ProcessId, list[Open]] = defaultdict(list)
         self._messages: dict[ProcessId, list[tuple[ToProcess, int]]] = defaultdict(list)
@@ -109,7 +109,7 @@ class Predecessor:
         node.router.go_on()
 
 
-async def hand_over(node: Node) -> None:
+async def hand_over(node: BaseNode) -> None:
     """Have the node's processes finish, and write what its successor goes on with. The node is closed next: sockets of
     resumable channels are closed already, without a close frame, and their clients come back at once.
     """
@@ -138,7 +138,7 @@ async def hand_over(node: Node) -> None:
     node.log.write("node", "info", f"hands over {len(channels)} channels")
 
 
-def _mailboxes(node: Node) -> Iterator[Record]:
+def _mailboxes(node: BaseNode) -> Iterator[Record]:
     requests = node.router.hand_over()
     ids = {0, *(request.id for request in requests)}
     yield from requests

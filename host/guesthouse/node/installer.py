@@ -33,7 +33,7 @@ from guesthouse.package.store.stage import prune, stage, staged
 
 if TYPE_CHECKING:
     from guesthouse.kernel.storage.database import State
-    from guesthouse.node.node import Node
+    from guesthouse.node.base_node import BaseNode
 
 SOURCE = "packages"
 _LINES_LOOKED_AT = 1000
@@ -53,7 +53,7 @@ class Installer:
     leaving it does not wait.
     """
 
-    def __init__(self, node: Node, compiler: Compiler) -> None:
+    def __init__(self, node: BaseNode, compiler: Compiler) -> None:
         self._node = node
         self._home = node.home
         self._compiler = compiler

@@ -7,9 +7,8 @@ notice: channels, processes, workers, state.
 from __future__ import annotations
 
 import asyncio
-import secrets
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -17,9 +16,8 @@ from typing import TYPE_CHECKING, Final, Self, TextIO
 
 from guesthouse.control.control_server import Command, ControlServer
 from guesthouse.core.address import ProcessId
-from guesthouse.core.config import Given, Settings, given_settings
-from guesthouse.core.errors import BadSetting, GuesthouseError
-from guesthouse.core.home import Home
+from guesthouse.core.config import Settings
+from guesthouse.core.errors import BadSetting
 from guesthouse.core.messages import LogLine
 from guesthouse.core.ports import RouterPort, Transport
 from guesthouse.core.timing.clock import Clock
@@ -34,36 +32,25 @@ from guesthouse.kernel.storage import capability_store, process_state
 from guesthouse.kernel.storage.database import State
 from guesthouse.kernel.supervision import children
 from guesthouse.kernel.supervision.children import Children
-from guesthouse.kernel.supervision.ended_processes import EndedProcess
 from guesthouse.kernel.supervision.purge import void_packages
 from guesthouse.kernel.supervision.spawner import Spawner
-from guesthouse.kernel.supervision.supervised import NoSuchProcess, NotWanted
 from guesthouse.kernel.supervision.supervisor import Supervisor
 from guesthouse.kernel.workers.pool import Receiver, Worker, WorkerEvents, Workers
 from guesthouse.link.calls import CallHandlers
 from guesthouse.modules.registry import TABLES, Modules, package_folder, package_root
-from guesthouse.node.admin_commands import NodeCommands
-from guesthouse.node.draining.client_drain import ClientDrain, DrainState
+from guesthouse.node.admin_commands import CommandedNode, NodeCommands
+from guesthouse.node.draining.client_drain import ClientDrain
 from guesthouse.node.draining.finishing import drain
 from guesthouse.node.handing_over import Predecessor, hand_over
 from guesthouse.node.installer import Installer, finish_purge
 from guesthouse.node.log import Log
-from guesthouse.node.not_running import failures, not_running
 from guesthouse.node.offline_installer import tidy
-from guesthouse.node.package_hosts import refuse_same_host
 from guesthouse.node.prespawn import PrespawnedWorkers, command_of_workers, placement
-from guesthouse.node.upgrade import Upgrade
 from guesthouse.package.compile.compiler import Compiler
-from guesthouse.package.errors import CompileUnfinished
-from guesthouse.package.format.load import load_package
-from guesthouse.package.spec import Package, ProcessSpec
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-    from guesthouse.cluster.administration.administration import Administration
-    from guesthouse.cluster.cluster import Cluster
-    from guesthouse.cluster.gateway.gateways import Gateways
     from guesthouse.kernel.cluster.greeter import KeyOf
     from guesthouse.kernel.cluster.peers import Peers
     from guesthouse.monitoring.node_tracing import Tracing
@@ -72,7 +59,7 @@ CHANNELS_SECONDS: Final = 1.0
 """Time for clients to answer close frames when the node stops."""
 
 
-class Node:
+class Node(CommandedNode):
     """A node for its settings' home. An async context manager.
 
     Inside the block it accepts connections and runs what `add` was given. On exit every
@@ -101,44 +88,8 @@ class Node:
         listeners: Listeners | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self.settings = settings
-        self.clock = clock or Clock()
-        self.listeners = Listeners() if listeners is None else listeners
-        self.home = Home(Path(settings.home))
-        self.given: Callable[[], Mapping[str, Given]] = partial(given_settings, settings.home)
-        """Reads what file, environment and command line give."""
-        self.packages: list[Package] = []
-        self.log: Log
-        self.router: Router
-        self.http: HttpServer
-        self.supervisor: Supervisor
-        self.workers: Workers
-        self.state: State
-        self.installer: Installer
-        self.modules: Modules
-        self.compiler: Compiler
-        self.api_keys: ApiKeys
-        self.dashboard_link: Callable[[str, int], str | None] = lambda role, seconds: None
-        """A link that logs in to the dashboard once, if that is served."""
-        self.tracing: Tracing | None = None
-        self.cluster: Cluster | None = None
-        """Its cluster, if it takes part in one."""
-        self.not_loaded: dict[str, EndedProcess] = {}
-        """Installed packages that could not be loaded, and why."""
-        self.started = False
-        """Whether all its packages were started."""
-        self.stopping = False
-        self.on_restart: Callable[[], None] | None = None
-        """Restarts the node, if whoever runs it can."""
-        self.on_stop: Callable[[], None] | None = None
-        """Ends the node, if whoever runs it can."""
+        super().__init__(settings, listeners, clock)
         self.client_drain = ClientDrain(self)
-        self.gateways: Gateways | None = None
-        """Channels between it and other nodes, if it has joined them."""
-        self.administration: Administration | None = None
-        """Of the other nodes of its cluster, if it is in one."""
-        self.run_id = secrets.token_hex(8)
-        """Tells this run from the one before and the next."""
         self._terminal = terminal
         self._ahead = (prespawned or PrespawnedWorkers(settings)).take
         self._stack = AsyncExitStack()
@@ -202,7 +153,7 @@ class Node:
             Process if self.tracing is None else self.tracing.process,
         )
         self.workers = self.supervisor.workers
-        self._spawner = await stack.enter_async_context(
+        self.spawner = await stack.enter_async_context(
             Spawner(
                 *(router, self.supervisor, state, self._children, root_of),
                 settings.package.processes,
@@ -285,7 +236,7 @@ class Node:
         """What carries out the calls of guests that are the node's to answer."""
         calls = CallHandlers()
         self.http.register(calls)
-        self._spawner.register(calls)
+        self.spawner.register(calls)
         capability_store.register(calls, self.state)
         process_state.register(calls, self.state, self.router.rights.missing_to_keep)
         calls.check()
@@ -313,18 +264,6 @@ class Node:
             return None
         process = self.router.find(ProcessId(*source.split(":")))
         return None if process is None or process.run is None else process.run.worker
-
-    def reload(self, settings: Settings) -> None:
-        """Apply these settings as far as a running node can (`reload.py`), read the certificate again, and
-        reopen the log file if it was rotated.
-
-        Raises:
-            CannotListen: the certificate is unusable; nothing has changed.
-        """
-        self.http.reload(settings)
-        self.supervisor.apply(settings)
-        self.settings = settings
-        self.log.reopen()
 
     def join(self, transport: Transport, key_of: KeyOf, cluster: bytes = b"") -> Peers:
         """Connect to other nodes by a transport; call once, before the first process.
@@ -390,129 +329,6 @@ class Node:
         """The key by which other nodes verify this node's messages."""
         return load_node_key(self.home.path).public_key()
 
-    async def load(self, argument: str, components: Mapping[ProcessId, Path] | None = None) -> Package:
-        """Load a package that was named on the command line.
-
-        Args:
-            argument: as there.
-            components: what processes of a folder run in the place of their own components.
-
-        Raises:
-            PackageError: it is not a package.
-        """
-        limits, unpacked = self.settings.package, self.home.unpacked
-        return await asyncio.to_thread(load_package, argument, limits, unpacked, components or {})
-
-    async def add(self, packages: Sequence[Package]) -> None:
-        """Start the processes of packages, concurrently. Returns once all run. One whose compiler could not finish is
-        logged and skipped, unless it is the only one.
-
-        Raises:
-            GuesthouseError: one cannot be compiled or started, or its id or host is taken.
-        """
-        for package in packages:
-            refuse_same_host(package.id, (known.id for known in (*self.packages, *packages)))
-        self.packages += packages
-        specs = [spec for package in packages for spec in package.processes]
-        for spec in specs:
-            if spec.ui is not None:
-                self.http.serve_ui(spec.id, spec.ui)
-        left_out: list[CompileUnfinished] = []
-
-        async def add(spec: ProcessSpec) -> None:
-            try:
-                await self.start_process(spec)
-            except NotWanted as error:
-                self.log.write(str(spec.id), "info", str(error))
-            except CompileUnfinished as error:
-                left_out.append(error)
-                if len(left_out) == len(specs):
-                    raise
-                self.log.write(str(spec.id), "error", f"{error} (starting without it)")
-
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                for spec in specs:
-                    tasks.create_task(add(spec))
-        except BaseExceptionGroup as errors:  # Python 3.11.2 wraps exceptions raised in `except*`
-            known, others = errors.split(GuesthouseError)
-            if known is None or others is not None:
-                raise
-            first = _first(known)
-            for spec in specs:
-                if self.router.find(spec.id) is None and self.supervisor.ended.get(spec.id) is None:
-                    text = f"another process of its package could not be: {first}"
-                    self.supervisor.ended.not_started(spec.id, spec.on_exit, text)
-            raise first from None
-        for package_id in dict.fromkeys(package.id for package in packages):
-            await self._spawner.restore(package_id)
-
-    async def start_process(self, spec: ProcessSpec) -> None:
-        """Start a process of a package that is still there once the process is compiled.
-
-        Raises:
-            GuesthouseError: it cannot be compiled or started; or its package, or that version, is gone.
-        """
-
-        def wanted() -> bool:
-            return any(known is spec for package in self.packages for known in package.processes)
-
-        try:
-            await self.supervisor.add(spec, wanted=wanted)
-        except NotWanted:
-            raise
-        except GuesthouseError as error:
-            self.supervisor.ended.not_started(spec.id, spec.on_exit, str(error))
-            raise
-
-    def failures(self) -> Sequence[str]:
-        """What failed of all that should run, a line each."""
-        return failures(self.not_running())
-
-    def not_running(self) -> Iterator[tuple[str, EndedProcess]]:
-        """What should run and does not: processes by their ids, and packages that could not be loaded by theirs."""
-        runs, ended = self.router.find, self.supervisor.ended
-        return not_running(
-            self.packages,
-            lambda process: runs(process) is not None,
-            ended.get,
-            ended.children,
-            self.not_loaded,
-        )
-
-    async def restart(self, process_id: ProcessId) -> None:
-        """Restart a process, or start one of a package that was stopped.
-
-        Raises:
-            NoSuchProcess: no process and no package has that id.
-            GuesthouseError: it cannot be compiled or started.
-        """
-        if self.router.find(process_id) is not None:
-            await self.supervisor.restart(process_id)
-            return
-        specs = (spec for package in self.packages for spec in package.processes)
-        spec = next((spec for spec in specs if spec.id == process_id), None)
-        if spec is None and self.supervisor.ended.get(process_id) is not None:
-            raise NoSuchProcess(
-                f"{process_id} was spawned by a process, which alone can start it again: "
-                f"'guesthouse stop {process_id}' removes it from the list"
-            )
-        if spec is None:
-            raise NoSuchProcess(f"this node has no process {process_id}: `guesthouse ps` lists its processes")
-        if spec.ui is not None:
-            self.http.serve_ui(spec.id, spec.ui)
-        await self.start_process(spec)
-
-    async def stop(self, process_id: ProcessId) -> None:
-        """Stop a process for good. One that has ended is listed no longer.
-
-        Raises:
-            NoSuchProcess: there is no such process.
-        """
-        if self.router.find(process_id) is None and self.supervisor.ended.forget(process_id):
-            return
-        await self.supervisor.stop(process_id, "it was stopped by the operator")
-
     async def complete(self) -> None:
         """All packages were added: forget child processes of any others and what the run before left for them, and let
         in who waits.
@@ -530,51 +346,13 @@ class Node:
         self.log.write("node", "info", "hands over to its successor")
         await hand_over(self)
 
-    @property
-    def draining(self) -> bool:
-        """Whether its clients are told to go elsewhere, or were."""
-        return self.client_drain.state is not DrainState.SERVING
-
     async def drain(self, seconds: float) -> None:
         """Finish what was begun, for so many seconds at most. The block is to be left then."""
         self.stopping = True
         self.log.write("node", "info", f"finishes what was begun, within {seconds:g} s")
         await drain(self, seconds)
 
-    async def replace(self, package: Package) -> None:
-        """Upgrade a running package, with its channels open. Processes that it no longer has
-        are ended; new ones, and those that had ended, are started.
-
-        Raises:
-            GuesthouseError: one cannot be compiled or started; all run as before.
-        """
-        upgrade = self.upgrade_to(package)
-        await upgrade.carry_out()
-        self.packages = [*(known for known in self.packages if not _same(known, package)), package]
-        await upgrade.finish()
-
-    def upgrade_to(self, package: Package) -> Upgrade:
-        """The upgrade of the running version of a package to this one."""
-        before = [known for known in self.packages if _same(known, package)]
-        return Upgrade(
-            *(before, package, self.supervisor, self.http),
-            lambda process: self.router.find(process) is not None,
-            self.log,
-        )
-
 
 def _named(paths: Sequence[str]) -> str:
     shown = ", ".join(paths[:5])
     return shown if len(paths) <= 5 else f"{shown} and {len(paths) - 5} more"
-
-
-def _same(known: Package, package: Package) -> bool:
-    """Whether a package replaces a known one. A bare component does not replace a whole package."""
-    alone = package.processes[0].component == package.source.resolve()
-    return known.source == package.source or (known.id == package.id and not alone)
-
-
-def _first(errors: BaseExceptionGroup[GuesthouseError]) -> GuesthouseError:
-    """One of several errors: users fix one at a time."""
-    error = errors.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error

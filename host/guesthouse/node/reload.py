@@ -17,7 +17,7 @@ from guesthouse.core.config import Settings
 from guesthouse.core.errors import GuesthouseError
 
 if TYPE_CHECKING:
-    from guesthouse.node.node import Node
+    from guesthouse.node.base_node import BaseNode
 
 RELOADED: Final = frozenset(
     (
@@ -57,7 +57,7 @@ class Reloader:
         load: reads the settings; blocks.
     """
 
-    def __init__(self, node: Node, load: Callable[[], Settings]) -> None:
+    def __init__(self, node: BaseNode, load: Callable[[], Settings]) -> None:
         self._node = node
         self._load = load
         self._asked = asyncio.Event()

@@ -18,7 +18,7 @@ from guesthouse.http_server.departures import Departures, Pace
 from guesthouse.http_server.state.admission import Admission
 
 if TYPE_CHECKING:
-    from guesthouse.node.node import Node
+    from guesthouse.node.base_node import BaseNode
 
 MOST_RATE: Final = 100_000.0
 MOST_SECONDS: Final = 7 * 24 * 3600.0
@@ -75,7 +75,7 @@ class ClientDrain:
         node: the node, whose HTTP server runs.
     """
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: BaseNode) -> None:
         self._node = node
         self._tasks = asyncio.TaskGroup()
         self._task: asyncio.Task[None] | None = None

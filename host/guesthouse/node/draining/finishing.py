@@ -6,12 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from guesthouse.node.node import Node
+    from guesthouse.node.base_node import BaseNode
 
 _STEP_SECONDS: Final = 0.01
 
 
-async def drain(node: Node, seconds: float) -> None:
+async def drain(node: BaseNode, seconds: float) -> None:
     """Take nothing more from clients, and let processes handle what waits for them. The node is closed next.
 
     Args:
@@ -32,7 +32,7 @@ async def drain(node: Node, seconds: float) -> None:
         node.log.write("node", "warning", text)
 
 
-def _is_busy(node: Node) -> bool:
+def _is_busy(node: BaseNode) -> bool:
     """Whether messages wait, clients for answers to their requests, or processes for each other's."""
     waits = any(len(process.mailbox) for process in node.router.processes())
     return waits or node.router.anyone_blocks or node.http.awaited_responses > 0

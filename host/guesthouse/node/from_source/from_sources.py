@@ -32,7 +32,7 @@ from guesthouse.package.format.manifest import BuildSpec, Manifest, ProcessEntry
 from guesthouse.package.spec import Package, ProcessSpec
 
 if TYPE_CHECKING:
-    from guesthouse.node.node import Node
+    from guesthouse.node.base_node import BaseNode
 
 SOURCE: Final = "dev"
 """Of its lines in the log."""
@@ -60,7 +60,7 @@ class FromSourcesRunner:
         node: started, without processes yet.
     """
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: BaseNode) -> None:
         self._node = node
         self._bundler = Bundler()
         self._module = Development()
