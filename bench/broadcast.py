@@ -1,6 +1,7 @@
 """Broadcast to 10,000 clients: a guest's push against `websockets.broadcast`.
 
-The clients are two processes on the same machine, whose own time is included until all have it; the
+A node compresses a message once for all clients of one window; `websockets` once for each client, since it keeps a
+context for each. The clients are two processes on the same machine, whose own time is included until all have it; the
 server's CPU time is what would matter on a separate machine.
 """
 
@@ -14,12 +15,15 @@ from typing import Final
 from websockets.sync.client import ClientConnection, connect
 
 from crowd import Crowd, crowd
+from load import text_of
 from results import Column, Effort, Goal, Result, Table
 from run import only
 from servers import Server, guesthouse, peer
 
 CHANNELS: Final = 10_000
-SIZE: Final = 128
+SIZES: Final = (128, 16_384)
+_COMPRESSED: Final = 0.1
+"""Share of the clients."""
 BARE: Final = "websockets.broadcast"
 TO_PATH: Final = "Guesthouse, send-ws-text-to-path"
 TO_MANY: Final = "Guesthouse, send-ws-text-many"
@@ -61,26 +65,30 @@ def audience(stack: ExitStack, server: Server, path: str, channels: int, compres
 
 
 def run(effort: Effort) -> Result:
-    """Measure broadcasts."""
+    """Measure broadcasts to clients that take no compressed messages, and with such among them."""
     channels = effort.count(CHANNELS)
-    result = Result("broadcast", f"One push of {SIZE} bytes to {channels:,} channels")
-    table = Table("time and CPU", list(COLUMNS))
-    with ExitStack() as stack:
-        bare = audience(stack, stack.enter_context(peer("websockets_echo")), "/", channels)
-        node = audience(stack, stack.enter_context(guesthouse("herald")), _HERALD, channels)
-        for _ in range(effort.rounds):
-            told = {
-                BARE: bare.tell("x" * SIZE, _PUSHES_A_ROUND),
-                TO_PATH: node.tell("x" * SIZE, _PUSHES_A_ROUND),
-                TO_MANY: node.tell("#" * SIZE, _PUSHES_A_ROUND),
-            }
-            note(table, told)
-    result.tables.append(table)
-    result.goals = [
-        Goal(f"{name.removeprefix('Guesthouse, ')}, speed to websockets.broadcast", 1.0,
-             table.rounds(name, "speed to websockets"), at_least=True)
-        for name in (TO_PATH, TO_MANY)
-    ]  # fmt: skip
+    result = Result("broadcast", f"One push to {channels:,} channels")
+    for title, compressed in (("no compression", 0.0), ("a tenth of the clients compressed", _COMPRESSED)):
+        table = Table(title, list(COLUMNS))
+        with ExitStack() as stack:
+            bare = audience(stack, stack.enter_context(peer("websockets_echo")), "/", channels, compressed)
+            node = audience(stack, stack.enter_context(guesthouse("herald")), _HERALD, channels, compressed)
+            for size in SIZES:
+                text, suffix = text_of(size), f", {size:,} B"
+                for _ in range(effort.rounds):
+                    told = {
+                        BARE: bare.tell(text, _PUSHES_A_ROUND),
+                        TO_PATH: node.tell(text, _PUSHES_A_ROUND),
+                        TO_MANY: node.tell("#" + text[1:], _PUSHES_A_ROUND),
+                    }
+                    note(table, told, suffix)
+                for name in (TO_PATH, TO_MANY):
+                    goal = (
+                        f"{name.removeprefix('Guesthouse, ')}{suffix}, {title}, speed to websockets.broadcast"
+                    )
+                    rounds = table.rounds(name + suffix, "speed to websockets")
+                    result.goals.append(Goal(goal, 1.0, rounds, at_least=True))
+        result.tables.append(table)
     return result
 
 

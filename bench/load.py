@@ -11,10 +11,13 @@ import asyncio
 import json
 import os
 import re
+import ssl
 import subprocess
 import sys
+import zlib
 from array import array
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Final, TypedDict
@@ -26,6 +29,12 @@ MOST: Final = 17 * 1024 * 1024
 _PATIENCE: Final = 60.0
 _BOTTLENECK: Final = 0.9
 _SUBPROTOCOL: Final = "guesthouse.v1"
+_OFFER: Final = "permessage-deflate; client_max_window_bits"
+"""What browsers offer."""
+_WINDOW_BITS: Final = 12
+"""What `websockets` and Guesthouse both agree to."""
+_TAIL: Final = b"\x00\x00\xff\xff"
+_WORDS: Final = "the quick brown fox jumps over the lazy dog; "
 _ACKNOWLEDGE: Final = re.compile(rb'"ack":{"messages":(\d+)')
 
 
@@ -39,6 +48,12 @@ class Measured(TypedDict):
     p99_us: float
     load_cpu: float
     """The load generator's own share of one CPU."""
+
+
+def text_of(size: int) -> str:
+    """A text of that many bytes, which compresses as text does that is not all the same."""
+    numbered = "".join(f"{number} {_WORDS}" for number in range(1 + size // len(_WORDS)))
+    return numbered[:size]
 
 
 class Client(WSListener):
@@ -62,11 +77,18 @@ class Client(WSListener):
 
     def begin(self) -> None:
         self._sent = perf_counter()
+        self.send()
+
+    def send(self) -> None:
         self.transport.send(self._type, self._payload)
+
+    def answers(self, frame: WSFrame) -> bool:
+        """Whether a frame is the echo."""
+        return frame.msg_type == self._type and frame.payload_size == len(self._payload)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         now = perf_counter()
-        if frame.msg_type != self._type or frame.payload_size != len(self._payload):
+        if not self.answers(frame):
             if frame.msg_type == WSMsgType.PING:
                 transport.send_pong(frame.get_payload_as_bytes())
                 return
@@ -80,7 +102,7 @@ class Client(WSListener):
             self.times.append(now - self._sent)
         if now < self.until or not self.times:
             self._sent = now
-            transport.send(self._type, self._payload)
+            self.send()
         else:
             self._finished.set()
 
@@ -118,19 +140,71 @@ class SessionClient(Client):
         self.ready.set()
 
 
+class DeflateClient(Client):
+    """One connection with permessage-deflate. It compresses its message once, without a context, and the first
+    answer is compared; later ones are counted, since decompressing all would bound what is measured.
+    """
+
+    def __init__(self, payload: bytes, text: bool, finished: asyncio.Event) -> None:
+        super().__init__(payload, text, finished)
+        encoder = zlib.compressobj(wbits=-_WINDOW_BITS, memLevel=5)
+        self._compressed = (encoder.compress(payload) + encoder.flush(zlib.Z_SYNC_FLUSH)).removesuffix(_TAIL)
+
+    def send(self) -> None:
+        self.transport.send(self._type, self._compressed, True, True)
+
+    def answers(self, frame: WSFrame) -> bool:
+        if self.answered:
+            return frame.msg_type == self._type
+        answer = frame.get_payload_as_bytes()
+        if frame.rsv1:
+            answer = zlib.decompressobj(wbits=-_WINDOW_BITS).decompress(answer + _TAIL)
+        return frame.msg_type == self._type and answer == self._payload
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How the clients of a run speak."""
+
+    text: bool = True
+    session: bool = False
+    """By resumable channels."""
+    deflate: bool = False
+    """With permessage-deflate."""
+    trusted: str | None = None
+    """The file of the certificate that a server must have."""
+
+    @property
+    def client(self) -> type[Client]:
+        """The class of the clients."""
+        return SessionClient if self.session else DeflateClient if self.deflate else Client
+
+    @property
+    def headers(self) -> dict[str, str] | None:
+        """Headers of their requests."""
+        if self.session:
+            return {"Sec-WebSocket-Protocol": _SUBPROTOCOL}
+        return {"Sec-WebSocket-Extensions": _OFFER} if self.deflate else None
+
+
 async def run(
-    urls: Sequence[str], connections: int, seconds: float, payload: bytes, *, text: bool, session: bool
+    urls: Sequence[str], connections: int, seconds: float, payload: bytes, how: How = How()
 ) -> Measured:
     """Generate load and return the result; the first fifth of the time is not counted. Connections are spread
     over the URLs in turn.
     """
     events = [asyncio.Event() for _ in range(connections)]
     clients: list[Client] = []
-    headers = {"Sec-WebSocket-Protocol": _SUBPROTOCOL} if session else None
+    tls = ssl.create_default_context(cafile=how.trusted) if how.trusted else None
     for place, event in enumerate(events):
-        client = (SessionClient if session else Client)(payload, text, event)
-        url = urls[place % len(urls)]
-        await ws_connect(lambda client=client: client, url, max_frame_size=MOST, extra_headers=headers)
+        client = how.client(payload, how.text, event)
+        await ws_connect(
+            lambda client=client: client,
+            urls[place % len(urls)],
+            ssl_context=tls,
+            max_frame_size=MOST,
+            extra_headers=how.headers,
+        )
         async with asyncio.timeout(_PATIENCE):
             await client.ready.wait()
         clients.append(client)
@@ -175,12 +249,18 @@ def load(
     *,
     text: bool = True,
     session: bool = False,
+    deflate: bool = False,
+    trusted: Path | None = None,
 ) -> Measured:
-    """Load one server for some seconds from a process of its own; with `session` by resumable channels."""
+    """Load one server for some seconds from a process of its own; see `How`. Messages are the letter x again and again;
+    with `deflate`, text as people write it.
+    """
     urls = [url] if isinstance(url, str) else list(url)
     command = [sys.executable, str(Path(__file__)), "--connections", str(connections)]
     command += ["--bytes", str(size), "--seconds", str(seconds), *([] if text else ["--binary"])]
     command += ["--session"] if session else []
+    command += ["--deflate"] if deflate else []
+    command += ["--trusted", str(trusted)] if trusted else []
     done = subprocess.run(command, input="\n".join(urls), capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"the load on {urls[0]} failed: {done.stderr.strip()[-1000:]}")
@@ -206,13 +286,13 @@ def main() -> None:
     parser.add_argument("--bytes", type=int, default=128)
     parser.add_argument("--binary", action="store_true")
     parser.add_argument("--session", action="store_true")
+    parser.add_argument("--deflate", action="store_true")
+    parser.add_argument("--trusted")
     options = parser.parse_args()
     urls = sys.stdin.read().split()
-    payload = b"x" * options.bytes
-    clients = run(
-        urls, options.connections, options.seconds, payload, text=not options.binary, session=options.session
-    )
-    print(json.dumps(uvloop.run(clients)))
+    payload = text_of(options.bytes).encode() if options.deflate else b"x" * options.bytes
+    how = How(not options.binary, options.session, options.deflate, options.trusted)
+    print(json.dumps(uvloop.run(run(urls, options.connections, options.seconds, payload, how))))
 
 
 if __name__ == "__main__":

@@ -57,10 +57,11 @@ def component(name: str) -> Path:
 
 
 @contextlib.contextmanager
-def peer(name: str) -> Iterator[Server]:
-    """A server of `bench/peers`."""
-    with _running([sys.executable, str(PEERS / f"{name}.py"), "0"]) as (line, pid):
-        yield Server(f"ws://127.0.0.1:{line.split()[1]}", pid)
+def peer(name: str, certificate: tuple[Path, Path] | None = None) -> Iterator[Server]:
+    """A server of `bench/peers`; with a certificate and its key by TLS, where it can."""
+    files = [str(path) for path in certificate or ()]
+    with _running([sys.executable, str(PEERS / f"{name}.py"), "0", *files]) as (line, pid):
+        yield Server(f"{'wss' if files else 'ws'}://127.0.0.1:{line.split()[1]}", pid)
 
 
 @contextlib.contextmanager
@@ -86,7 +87,8 @@ def guesthouse(
         compiled.give(folder)
         line, pid = stack.enter_context(_running(command, settings))
         compiled.keep(folder)
-        yield Server("ws://" + urlsplit(line.split()[1]).netloc, pid)
+        url = urlsplit(line.split()[1])
+        yield Server(f"{'wss' if url.scheme == 'https' else 'ws'}://{url.netloc}", pid)
 
 
 def environment(settings: Mapping[str, object] | None = None) -> dict[str, str]:

@@ -1,9 +1,12 @@
-"""A bare server on `websockets` and uvloop. `/` echoes; a message to `/trigger` goes to all on `/`."""
+"""A bare server on `websockets` and uvloop. `/` echoes; a message to `/trigger` goes to all on `/`. With the files of
+a certificate and its key it speaks TLS.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 import sys
 
 import uvloop
@@ -36,12 +39,16 @@ class Server:
                 self._everyone.discard(connection)
 
 
-async def main(port: int) -> None:
+async def main(port: int, files: list[str]) -> None:
     """Serve until killed."""
-    async with serve(Server().handle, "127.0.0.1", port, max_size=MOST, backlog=1024) as server:
+    tls = None
+    if files:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(*files)
+    async with serve(Server().handle, "127.0.0.1", port, ssl=tls, max_size=MOST, backlog=1024) as server:
         print(f"ready {server.sockets[0].getsockname()[1]}", flush=True)
         await asyncio.get_running_loop().create_future()
 
 
 if __name__ == "__main__":
-    uvloop.run(main(int(sys.argv[1])))
+    uvloop.run(main(int(sys.argv[1]), sys.argv[2:]))

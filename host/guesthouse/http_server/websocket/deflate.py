@@ -19,6 +19,10 @@ MAX_FINAL_BLOCKS: Final = 64
 """Final blocks in one frame; each costs a new zlib stream."""
 
 
+_SYNC_TAIL: Final = b"\x00\x00\xff\xff"
+"""What a sender removes from the end of each message (RFC 7692, section 7.2.1)."""
+
+
 class Inflater:
     """A DEFLATE stream that does not end with a final block.
 
@@ -93,6 +97,21 @@ class Deflate(PerMessageDeflate):
         if self._no_takeover and frame.fin and frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
             self._reset()
         return decoded
+
+    def decompressed(self, payload: bytes, most: int) -> bytes | None:
+        """Decompress the whole message of an unfragmented frame; None if it is over `most` bytes, after which nothing
+        may be decompressed.
+
+        Raises:
+            zlib.error: it is not valid DEFLATE data.
+        """
+        # One byte more than allowed has room, so that no output is held back by the limit.
+        message = self.decoder.decompress(payload + _SYNC_TAIL, most + 1)
+        if len(message) > most:
+            return None
+        if self._no_takeover:
+            self._reset()
+        return message
 
     def _reset(self) -> None:
         self.decoder = Inflater(self.remote_max_window_bits)  # type: ignore[assignment] # has the methods used

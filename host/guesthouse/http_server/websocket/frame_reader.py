@@ -1,15 +1,16 @@
 """Splits a client's bytes into frames and assembles messages (RFC 6455, RFC 7692). Pure.
 
-This is a fast path around `websockets`: whole, unfragmented, uncompressed data frames, nearly all traffic, are
-unmasked and delivered here. All other frames, including those with invalid headers, go to the `websockets` protocol.
+This is a fast path around `websockets`: whole, unfragmented data frames, nearly all traffic, are unmasked, decompressed
+and delivered here. All other frames, including those with invalid headers, go to the `websockets` protocol.
 """
 
 from __future__ import annotations
 
 import codecs
+import zlib
 from collections.abc import Callable
 from struct import Struct
-from typing import Final
+from typing import Final, Protocol
 
 from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
@@ -20,6 +21,7 @@ from guesthouse.http_server.close_codes import (
     CONTROL_TOO_LONG,
     MAX_CONTROL,
     NOT_UTF8,
+    PROTOCOL_ERROR,
     TOO_BIG,
     TOO_LONG_A_LENGTH,
     TOO_MANY_FRAGMENTS,
@@ -37,6 +39,7 @@ _BINARY: Final = int(WsMessageType.BINARY)
 _PING: Final = int(WsMessageType.PING)
 _PONG: Final = int(WsMessageType.PONG)
 _WHOLE: Final = {0x81: _TEXT, 0x82: _BINARY}
+_WHOLE_COMPRESSED: Final = {0xC1: _TEXT, 0xC2: _BINARY}
 _WHOLE_PONG: Final = 0x8A
 _KNOWN: Final = frozenset(int(opcode) for opcode in Opcode)
 _LONGEST_HEADER: Final = 14
@@ -56,6 +59,17 @@ def max_compressed(size: int) -> int:
     return size + (size >> 3) + 64
 
 
+class Decompressor(Protocol):
+    """The compression that a client negotiated."""
+
+    def decompressed(self, payload: bytes, most: int) -> bytes | None:
+        """Decompress a whole message; None if it is over `most` bytes.
+
+        Raises:
+            zlib.error: it is not valid.
+        """
+
+
 class MessageReader:
     """Turns the bytes of one client into messages.
 
@@ -69,8 +83,10 @@ class MessageReader:
         fragments: maximum frames of a message.
     """
 
-    __slots__ = ("_beyond", "_deliver", "_fragments", "_header", "_held", "_left", "_max_fragments", "_max_size",
-                 "_protocol", "_size", "_start", "_text", "_type", "_wanted", "close", "paused", "sliced")  # fmt: skip
+    __slots__ = (
+        "_beyond", "_decompressor", "_deliver", "_fragments", "_header", "_held", "_left", "_max_fragments",
+        "_max_size", "_protocol", "_size", "_start", "_text", "_type", "_wanted", "close", "paused", "sliced",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -93,6 +109,7 @@ class MessageReader:
         """The first two bytes of a fragmented message."""
         self._text: codecs.IncrementalDecoder | None = None
         self._left = SLICE
+        self._decompressor: Decompressor | None = None
         self.paused = False
         self.sliced = False
         """Paused because `SLICE` is used up; the rest of the read is still to be delivered."""
@@ -102,6 +119,10 @@ class MessageReader:
     def deliver_to(self, deliver: Callable[[int, bytes], None]) -> None:
         """Replace the `deliver` callback."""
         self._deliver = deliver
+
+    def decompress_by(self, decompressor: Decompressor | None) -> None:
+        """Set what decompresses whole messages; by default that is the protocol's."""
+        self._decompressor = decompressor
 
     def charge(self, frames: int) -> None:
         """What was delivered took as long as so many plain frames: others have their turn sooner."""
@@ -156,13 +177,15 @@ class MessageReader:
             self._wanted = 0 if self.paused else self._wanted - offset
 
     def receive_plain(self, data: bytes) -> bool:
-        """Deliver `data` if it is exactly one unfragmented, uncompressed data frame of under 64 KiB and nothing is
-        buffered. Otherwise returns False and does nothing.
+        """Deliver `data` if it is exactly one unfragmented data frame of under 64 KiB and nothing is buffered.
+        Otherwise returns False and does nothing.
         """
         if len(data) < 6:
             return False
         first, second, length = _first_bytes(data)
         message_type = _WHOLE.get(first)
+        if message_type is None and self._decompressor is not None:
+            message_type = _WHOLE_COMPRESSED.get(first)
         if second < 0xFE:
             size, body = second - 0x80, 6
         elif second == 0xFE and length >= 126:
@@ -182,7 +205,9 @@ class MessageReader:
         ):
             return False
         payload = apply_mask(data[body:], data[body - 4 : body])
-        if message_type or payload.isascii():  # binary, or text as it mostly is
+        if first & _COMPRESSED:
+            self._decompress(message_type, payload)
+        elif message_type or payload.isascii():  # binary, or text as it mostly is
             self._deliver(message_type, payload)
         else:
             self._whole(message_type, payload)
@@ -261,16 +286,19 @@ class MessageReader:
         message_type = _WHOLE.get(data[start])
         protocol = self._protocol
         plain = self._header and protocol.current_size is None and protocol.state is OPEN
+        deliver = self._whole
+        if message_type is None and self._decompressor is not None:
+            message_type, deliver = _WHOLE_COMPRESSED.get(data[start]), self._decompress
         if message_type is None or not plain:
             self._ask_protocol(data[start:end])
             return
         body = start + self._header
         mask = bytes(data[body - 4 : body])
         if end - body <= _LARGE:
-            self._whole(message_type, apply_mask(data[body:end], mask))
+            deliver(message_type, apply_mask(data[body:end], mask))
         else:
             with memoryview(data) as whole, whole[body:end] as masked:  # not copied twice
-                self._whole(message_type, apply_mask(masked, mask))
+                deliver(message_type, apply_mask(masked, mask))
 
     def _whole(self, message_type: int, payload: bytes) -> None:
         if message_type == _TEXT and not payload.isascii():
@@ -280,6 +308,22 @@ class MessageReader:
                 self.close = NOT_UTF8
                 return
         self._deliver(message_type, payload)
+
+    def _decompress(self, message_type: int, payload: bytes) -> None:
+        """Deliver a whole compressed message, or refuse it as the protocol does."""
+        assert self._decompressor is not None  # noqa: S101 - for the type checker: callers have looked
+        self._left -= _SLOW_FRAME_COST
+        try:
+            message = self._decompressor.decompressed(payload, self._max_size + self._beyond)
+        except zlib.error:
+            self.close = PROTOCOL_ERROR.because("decompression failed")
+            return
+        opcode = Opcode.TEXT if message_type == _TEXT else Opcode.BINARY
+        if message is None or (len(message) > self._max_size and not self._fits(opcode, message)):
+            self.close = TOO_BIG
+            return
+        self._left -= len(message) // _STEP
+        self._whole(message_type, message)
 
     def _ask_protocol(self, frames: bytes | bytearray) -> None:
         was_open = self._protocol.state is OPEN

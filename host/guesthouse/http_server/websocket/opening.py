@@ -24,6 +24,7 @@ from guesthouse.http_server.state.admission import Admission
 from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.state.refusal_counts import HANDSHAKE, RefusedBy
 from guesthouse.http_server.websocket.credit_window import relay_limits
+from guesthouse.http_server.websocket.deflate import Deflate
 from guesthouse.http_server.websocket.encryption import OVERHEAD, ChannelCipher
 from guesthouse.http_server.websocket.extension_channel import ExtensionChannel
 from guesthouse.http_server.websocket.frame_reader import MessageReader
@@ -118,6 +119,7 @@ class OpeningSocket(SessionSocket):
         protocol.forget_request()
         self._upgraded = True
         self.window_bits = window_bits(protocol.extensions)
+        self._inbound.decompress_by(next((e for e in protocol.extensions if isinstance(e, Deflate)), None))
         self._begin(form)
 
     def _begin(self, form: RegisterForm | BoundForm) -> None:
