@@ -13,7 +13,8 @@ from guesthouse.wasm.core.instance import LinkedComponent
 from guesthouse.wasm.engine.imports import HostImport
 from guesthouse.wasm.engine.owned import CompiledModule, EngineError, Native
 from guesthouse.wasm.errors import NotLoaded
-from guesthouse.wasm.plan.plan_json import plan_from_json
+from guesthouse.wasm.plan.needs import NO_NEEDS
+from guesthouse.wasm.plan.plan_json import plan_from_json, without_needs
 
 Loaded: TypeAlias = LinkedComponent
 
@@ -28,6 +29,8 @@ class Engines(Struct, frozen=True):
     )
     """Loaded shared modules as long as a component uses them, by engine (small or not) and file: a module is loaded for
     one engine."""
+    _linked: WeakValueDictionary[bytes, LinkedComponent] = field(default_factory=WeakValueDictionary)
+    """One of the loaded components for each plan, by what is the same in those that differ in their needs only."""
 
     def load(self, path: Path, offer: HostImport, *entries: tuple[str | None, str]) -> Loaded:
         """Load a component with the engine that compiled it, and link it.
@@ -45,18 +48,30 @@ class Engines(Struct, frozen=True):
         if path.suffix != PLAN_SUFFIX:
             raise NotLoaded("the component cannot be loaded: the file is not a plan")
         try:
-            plan = plan_from_json(path.read_bytes())
-            engine = self.small if plan.small else self.main
-            modules = [self._module(path, small=plan.small) for path in module_paths(path, plan.modules)]
+            text = path.read_bytes()
+            known, needs = without_needs(text) or (b"", NO_NEEDS)
+            twin = self._linked.get(known) if known else None
+            if twin is not None and twin.serves(offer, entries):
+                return twin.with_modules(
+                    self._modules(path, twin.modules, small=twin.engine is self.small), needs
+                )
+            plan = plan_from_json(text)
+            modules = self._modules(path, plan.modules, small=plan.small)
         except (OSError, ValueError, EngineError) as error:
             reason = str(error).strip().splitlines()[-1].strip()
             raise NotLoaded(f"the component cannot be loaded: {reason}") from None
         try:
-            return LinkedComponent(engine, plan, modules, offer, *entries)
+            linked = LinkedComponent(self.small if plan.small else self.main, plan, modules, offer, *entries)
         except LookupError as error:
             raise NotLoaded(
                 f"the component cannot be loaded: its plan names {error}, which it does not have"
             ) from None
+        if known:
+            self._linked[known] = linked
+        return linked
+
+    def _modules(self, path: Path, count: int, *, small: bool) -> list[CompiledModule]:
+        return [self._module(each, small=small) for each in module_paths(path, count)]
 
     def _module(self, path: Path, *, small: bool) -> CompiledModule:
         module = self._shared.get((small, path))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from copy import copy
+from typing import Any, Self
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from guesthouse.wasm.abi.layout import CoreSignature, Known, core_signature
 from guesthouse.wasm.abi.memory import LinearMemory
@@ -36,6 +38,7 @@ from guesthouse.wasm.engine.imports import (
 )
 from guesthouse.wasm.engine.owned import CoreFunctionType, Native, address_of_native
 from guesthouse.wasm.errors import LinkFailure, WrongType
+from guesthouse.wasm.plan.needs import Needs
 from guesthouse.wasm.plan.plan import (
     Call,
     CallOf,
@@ -108,7 +111,7 @@ class LinkedComponent:
         self.modules = len(modules)
         """The number of its core modules."""
         self._modules = modules
-        self._keep: list[object] = []
+        self._offer, self._entries = offer, entries
         self.entry, lifted = _find_entry(plan, entries)
         self.entry_type = lifted.type
         self.run = EntryPoint(lifted.function.instance, lifted.function.name.encode(), lifted.realloc)
@@ -120,10 +123,30 @@ class LinkedComponent:
         )
         direct = self._link(plan, offer)
         self.steps = _steps(plan, list(map(address_of_native, modules)), direct)
+        self._step_modules = [each.module for each in plan.instantiations]
         self._free_scratch: list[ImportScratch] = []
         self.needs = plan.total_needs()
         self.memories = plan.memories
         self.reallocs = [(export.instance, export.name.encode()) for export in plan.reallocs]
+
+    def serves(self, offer: HostImport, entries: Sequence[tuple[str | None, str]]) -> bool:
+        """Whether it is linked to these calls, and was asked for these entries."""
+        return self._offer is offer and self._entries == tuple(entries)
+
+    def with_modules(self, modules: Sequence[Native], needs: Needs) -> Self:
+        """A component whose plan is this one's except for its needs: what is linked for one serves both.
+
+        Args:
+            modules: its core modules, by number.
+            needs: its own, as in the plan.
+        """
+        made = copy(self)
+        made._modules = modules
+        addresses = list(map(address_of_native, modules))
+        numbered = zip(self.steps, self._step_modules, strict=True)
+        made.steps = tuple(replace(step, module=addresses[number]) for step, number in numbered)
+        made.needs = replace(needs, other_bytes=self.needs.other_bytes)
+        return made
 
     def new_fiber(self, limits: StoreLimits, owner: Any) -> Fiber:
         """A new guest."""

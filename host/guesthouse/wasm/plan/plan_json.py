@@ -7,6 +7,7 @@ all the same.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby, repeat
@@ -59,6 +60,8 @@ _BUILT_IN: Final = "built-in"
 """There for a built-in call, which is the next of those."""
 _TRAP: Final = "trap"
 _CHECK: Final = "check"
+_NEEDS: Final = re.compile(rb'"needs":\[(0|[1-9][0-9]{0,18}),(0|[1-9][0-9]{0,18})\]')
+"""As a key of an object: within a string, the quotes would be escaped."""
 _CORE_TYPES: Final = frozenset(("i32", "i64", "f32", "f64"))
 
 
@@ -115,6 +118,16 @@ def plan_from_json(text: bytes) -> Plan:
         return _plan(read_json(text, MAX_PLAN_BYTES, _MOST_COMMAS))
     except (KeyError, TypeError) as error:
         raise ValueError(f"this is not a plan: {error!r}") from None
+
+
+def without_needs(text: bytes) -> tuple[bytes, Needs] | None:
+    """A plan's text without its own needs, and these; None for one that is not written as `plan_to_json` does. Plans
+    with equal texts are the same but for `needs`: components of one tool chain and world differ in nothing else.
+    """
+    found = _NEEDS.findall(text)
+    if len(found) != 1:
+        return None
+    return _NEEDS.sub(b"", text), Needs(*map(int, found[0]))
 
 
 def _plan(value: Json) -> Plan:
