@@ -1,9 +1,11 @@
 """Compares the CPU time per message of this checkout and others, to show whether a change made it more expensive.
 
     python bench/checkouts.py FOLDER… [--rounds N] [--seconds S] [--connections N] [--bytes N] [--binary] [--session]
+    python bench/checkouts.py --python ENVIRONMENT/bin/python… [--rounds N] …
 
-Each folder is a checkout with a `.venv` of its own and its samples built. Their nodes run side by side and are loaded
-in turn (A B C A B C …). CPU time is compared, because messages per second depend on the machine's other load.
+Each folder is a checkout with a `.venv` of its own and its samples built. With `--python` it is this checkout, run by
+other interpreters, in whose environments it is installed. Nodes run side by side and are loaded in turn (A B C A B C
+…). CPU time is compared, because messages per second depend on the machine's other load.
 """
 
 from __future__ import annotations
@@ -28,11 +30,11 @@ _STOP_SECONDS: Final = 20
 
 
 @contextlib.contextmanager
-def node_of(checkout: Path) -> Iterator[Server]:
-    """A node of a checkout, with one worker and the samples that echo."""
+def node_of(checkout: Path, python: Path | None = None) -> Iterator[Server]:
+    """A node of a checkout, with one worker and the samples that echo; by its own interpreter or another."""
     with tempfile.TemporaryDirectory(prefix="guesthouse-bench-") as home:
         folders = [str(checkout / "sample_processes" / name) for name in SAMPLES]
-        command = [str(checkout / ".venv/bin/python"), "-m", "guesthouse", "run", "--home", home]
+        command = [str(python or checkout / ".venv/bin/python"), "-m", "guesthouse", "run", "--home", home]
         command += ["--port", "0", "--workers", "1", *folders]
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment()
@@ -50,6 +52,11 @@ def node_of(checkout: Path) -> Iterator[Server]:
                 process.stdout.close()
 
 
+def version_of(python: Path) -> str:
+    """The name of an interpreter, such as `Python 3.13.0`."""
+    return subprocess.run([python, "-V"], check=True, capture_output=True, text=True).stdout.strip()
+
+
 def spent(server: Server) -> tuple[float, float]:
     """CPU seconds of the node and of its worker so far."""
     return cpu_seconds(server.pid), sum(map(cpu_seconds, children(server.pid)))
@@ -59,6 +66,7 @@ def main() -> None:
     """Measure and print each round, then the medians."""
     parser = argparse.ArgumentParser(formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("folders", nargs="*", type=Path, help="other checkouts")
+    parser.add_argument("--python", nargs="+", type=Path, default=[], help="other interpreters")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="of load in each measurement")
     parser.add_argument("--connections", type=int, default=50)
@@ -72,6 +80,8 @@ def main() -> None:
             folder.name: stack.enter_context(node_of(folder))
             for folder in (ROOT, *map(Path.resolve, options.folders))
         }
+        for python in options.python:
+            nodes[version_of(python)] = stack.enter_context(node_of(ROOT, python))
         for _ in range(options.rounds):
             for sample in SAMPLES:
                 for name, node in nodes.items():
