@@ -11,10 +11,11 @@ from types import ModuleType
 from typing import Any, TypeAlias, cast
 
 from guesthouse_sdk import _json_guard
+from guesthouse_sdk._heap_filling import filling
 from guesthouse_sdk._lasting_note import lasting_note
 from guesthouse_sdk._wit import types
 from guesthouse_sdk.address import Address, address_from_wit
-from guesthouse_sdk.log import keep_sources, log_exception, logging_to_host
+from guesthouse_sdk.log import keep_sources, log_exception, log_to_host, logging_to_host
 from guesthouse_sdk.process import Process
 from guesthouse_sdk.system import set_our
 
@@ -38,15 +39,20 @@ def guest(app: ModuleType) -> type:
         def run(self, our: types.Address) -> None:
             random.seed()  # the seed from the build would be that of every process
             try:
-                start(main, address_from_wit(our))
+                address = address_from_wit(our)
+                set_our(address)
+                _run(main, address)
             except Exception:
                 sys.stderr = None  # the log has the traceback already
                 raise
 
     _json_guard.install()
     keep_sources()
+    log_to_host()  # now, as what a process does at its start it writes to pages that processes share
     Guest.lasting = lasting_note()  # type: ignore[attr-defined] # for the build
     gc.collect()
+    if sys.platform == "wasi":
+        Guest.filling = filling()  # type: ignore[attr-defined] # to be kept
     gc.freeze()  # keeps what was loaded at build time on pages that processes share
     return Guest
 
@@ -72,7 +78,7 @@ def checked_main(main: Any, module: str) -> Main:
 
 
 def start(main: Main, our: Address) -> None:
-    """Run a process until it ends. `sys.exit()` ends it like returning.
+    """Run a process until it ends, where nothing was prepared at build time. `sys.exit()` ends it like returning.
 
     Raises:
         Exception: what `main` did not catch, after it was logged; the host then follows the

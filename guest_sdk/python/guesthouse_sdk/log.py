@@ -31,14 +31,22 @@ class LogHandler(logging.Handler):
             self.handleError(record)
 
 
-@contextmanager
-def logging_to_host() -> Iterator[None]:
+def log_to_host() -> LogHandler:
     """Send everything that is logged by `logging`, from INFO up, to the process's log."""
     root = logging.getLogger()
-    handler, level = LogHandler(), root.level
+    handler = LogHandler()
     root.addHandler(handler)
-    if level in (logging.NOTSET, logging.WARNING):
+    if root.level in (logging.NOTSET, logging.WARNING):
         root.setLevel(logging.INFO)
+    return handler
+
+
+@contextmanager
+def logging_to_host() -> Iterator[None]:
+    """`log_to_host` for a while."""
+    root = logging.getLogger()
+    level = root.level
+    handler = log_to_host()
     try:
         yield
     finally:
