@@ -15,6 +15,7 @@ from websockets.exceptions import ConnectionClosed
 
 from guesthouse.core.address import ProcessId
 from guesthouse.core.config import HttpSettings, Settings
+from guesthouse.core.settings.cluster_settings import ClusterSettings
 from guesthouse.node.node import Node
 
 from .clients import ECHO, register_message
@@ -24,6 +25,7 @@ from .waiting import until
 
 GATEWAY, HOME = "gateway.os", "home.os"
 ID = ProcessId.parse(ECHO)
+SERVES_ALL = ClusterSettings(serve=("*",))
 
 
 @dataclass
@@ -52,7 +54,9 @@ async def two(tmp_path: Path) -> AsyncIterator[Two]:
     async with AsyncExitStack() as stack, AsyncExitStack() as home_stack:
         nodes = []
         for name, where in ((GATEWAY, stack), (HOME, home_stack)):
-            settings = Settings(home=str(tmp_path / name), node=name, workers=1, http=HttpSettings(port=0))
+            settings = Settings(
+                home=str(tmp_path / name), node=name, workers=1, http=HttpSettings(port=0), cluster=SERVES_ALL
+            )
             node = await where.enter_async_context(Node(settings, None))
             net.keys[name] = node.public_key()
             peers = node.join(Wire(net, name), net.keys.get)

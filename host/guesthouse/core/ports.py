@@ -115,8 +115,14 @@ class RouterPort(Protocol):
     def node(self) -> str:
         """The node's name."""
 
-    def find(self, process: ProcessId) -> ProcessPort | None:
-        """The process of that id or alias, running or being restarted; None when there is none."""
+    def find(self, process: ProcessId, client: str = "") -> ProcessPort | None:
+        """The process of that id or alias, running or being restarted; None when there is none.
+
+        Args:
+            process: its id.
+            client: for whom. Where several nodes have the process, clients are spread over them, and each one gets the
+                same node's again.
+        """
 
     def processes(self) -> Sequence[ProcessPort]:
         """All processes that have not ended for good."""

@@ -284,7 +284,14 @@ class Node(CommandedNode):
         peers = Peers(self.settings.node, key, key_of, transport, self.log, cluster=cluster)
         self.router.remote = Remote(self.router, key, key_of, peers, self.log)
         self._stack.callback(peers.close)
-        self.gateways = Gateways(self.http, peers, self.log, self.settings.cluster.gateways_from)
+        cluster_settings = self.settings.cluster
+        self.gateways = Gateways(
+            self.http,
+            peers,
+            self.log,
+            cluster_settings.gateways_from,
+            serve=(*cluster_settings.serve, *cluster_settings.install_from),
+        )
         self._stack.callback(self.gateways.close)
         return peers
 

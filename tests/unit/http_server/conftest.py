@@ -112,7 +112,7 @@ class FakeRouter:
     node: str = NODE
     known: dict[ProcessId, FakeProcess] = field(default_factory=dict)
 
-    def find(self, process: ProcessId) -> FakeProcess | None:
+    def find(self, process: ProcessId, client: str = "") -> FakeProcess | None:
         return self.known.get(canonical(process))
 
     def processes(self) -> Sequence[FakeProcess]:

@@ -28,6 +28,7 @@ from guesthouse.cluster.gateway.gateway_node import GatewayNode
 from guesthouse.cluster.gateway.home_node import HomeNode
 from guesthouse.cluster.gateway.joined_router import JoinedRouter
 from guesthouse.cluster.gateway.peer_link import PeerLink
+from guesthouse.cluster.gateway.served import ALL, Served
 from guesthouse.core.address import ForeignProcess, ProcessId
 from guesthouse.core.ports import LogPort, RouterPort
 from guesthouse.core.throttled_log import ThrottledLog
@@ -42,9 +43,6 @@ from guesthouse.kernel.cluster.services import GATEWAYS, PeersPort
 
 SOURCE: Final = "gateway"
 """Source of log lines about channels between nodes."""
-
-ALL: Final = "*"
-"""Each node of the cluster, in `cluster.gateways_from`."""
 
 ANNOUNCED_BURST: Final = 4 * 1024 * 1024
 """Size of the announcements of changes that may be sent at once (`size_of`), and in each second."""
@@ -89,14 +87,22 @@ class Gateways:
         peers: the other nodes.
         log: the node's log.
         taken_from: the nodes that may be gateways to this node's processes; `ALL` among them stands for each.
+        serve: whose processes this node is a gateway to; see `Served`.
     """
 
     def __init__(
-        self, http: HttpServer, peers: PeersPort, log: LogPort, taken_from: Sequence[str] = (ALL,)
+        self,
+        http: HttpServer,
+        peers: PeersPort,
+        log: LogPort,
+        taken_from: Sequence[str] = (ALL,),
+        *,
+        serve: Sequence[str] = (ALL,),
     ) -> None:
         self.draining: Container[str] = ()
         """Other nodes that take no new clients."""
         self._taken_from = frozenset(taken_from)
+        self._served = Served(serve)
         self._http = http
         self._sessions = peers
         self._loop = asyncio.get_running_loop()
@@ -129,7 +135,7 @@ class Gateways:
         peer = _Peer(
             link,
             GatewayNode(self._context, self._exchanges, self._own, link, complain),
-            HomeNode(self._context, self._exchanges, link, complain),
+            HomeNode(self._context, self._exchanges, link, complain, partial(self._serves, node)),
         )
         self._peers[node], self._homes[node] = peer, peer.as_home
         if self._may_be_gateway(node):
@@ -191,6 +197,13 @@ class Gateways:
 
     def _may_be_gateway(self, node: str) -> bool:
         return ALL in self._taken_from or node in self._taken_from
+
+    def _serves(self, node: str, package: str) -> bool:
+        if self._served.has(node, package):
+            return True
+        text = f"{package} of {node} is not served by this node: cluster.serve does not name it"
+        self._log.say(SOURCE, f"{node} is not served", text, level="info")
+        return False
 
     def _malformed(self, node: str, error: str) -> None:
         self._complain(node, f"sent what is no message of gateways: {error}")

@@ -76,6 +76,7 @@ class HomeNode:
         exchanges: its pending HTTP requests.
         link: to the other node.
         complain: logs what the node must not do; its argument does not quote the node.
+        serves: whether this node serves a package of that one, `PACKAGE:PUBLISHER`.
     """
 
     def __init__(
@@ -84,11 +85,13 @@ class HomeNode:
         exchanges: PendingResponses,
         link: PeerLink,
         complain: Callable[[str], None],
+        serves: Callable[[str], bool],
     ) -> None:
         self.context = context
         self.exchanges = exchanges
         self.link = link
         self._complain = complain
+        self._serves = serves
         self.processes: dict[ProcessId, ProcessStandIn] = {}
         """What it announced, by the ids without a node."""
         self._sizes: dict[ProcessId, int] = {}
@@ -307,6 +310,8 @@ class HomeNode:
     def _announce(self, message: Announce) -> None:
         name = self._named(message.process)
         if name is None:
+            return
+        if not self._serves(name.package_id):
             return
         process = self.processes.get(name)
         size = size_of(message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
+from hashlib import blake2b
 
 from guesthouse.cluster.gateway.home_node import HomeNode
 from guesthouse.cluster.gateway.process_stand_in import ProcessStandIn
@@ -14,9 +15,11 @@ from guesthouse.core.ports import Answer, ChannelFeeder, ProcessPort, RouterPort
 class JoinedRouter:
     """Implements `guesthouse.core.ports.RouterPort`.
 
-    A process id without a node stands for this node's process; else, for that of the node whose name sorts first among
-    those that have one, where nodes that are being drained come last. But where this node has the package, no other
-    node's process is found by such an id: that would share the package's origin, and what browsers keep for it.
+    A process id without a node stands for this node's process; else, for that of a node that has one, if possible none
+    that is being drained. Clients are spread over these nodes by rendezvous hashing: each one gets the same node for
+    all processes of a package, and another one only when that is gone. Without a client it is the first by name. But
+    where this node has the package, no other node's process is found by such an id: that would share the package's
+    origin, and what browsers keep for it.
 
     Args:
         own: this node's.
@@ -36,22 +39,26 @@ class JoinedRouter:
         """The name of this node."""
         return self._own.node
 
-    def find(self, process: ProcessId) -> ProcessPort | None:
+    def find(self, process: ProcessId, client: str = "") -> ProcessPort | None:
         """See `RouterPort`; also of a `ForeignProcess`."""
         if isinstance(process, ForeignProcess):
             home = self._homes.get(process.node)
             return None if home is None else home.processes.get(process.plain)
         found = self._own.find(process)
-        return found if found is not None or not self._homes else self._elsewhere(canonical(process))
+        return found if found is not None or not self._homes else self._elsewhere(canonical(process), client)
 
-    def _elsewhere(self, process: ProcessId) -> ProcessStandIn | None:
-        if any(each.id.package_id == process.package_id for each in self._own.processes()):
+    def _elsewhere(self, process: ProcessId, client: str) -> ProcessStandIn | None:
+        package = process.package_id
+        if any(each.id.package_id == package for each in self._own.processes()):
             return None
-        draining = self._draining()
-        with_it = [
-            (name in draining, name) for name, home in self._homes.items() if process in home.processes
-        ]
-        return self._homes[min(with_it)[1]].processes[process] if with_it else None
+        with_it = [name for name, home in self._homes.items() if process in home.processes]
+        if len(with_it) > 1:
+            draining = self._draining()
+            with_it = [name for name in with_it if name not in draining] or with_it
+        if not with_it:
+            return None
+        node = _chosen(with_it, package, client) if client and len(with_it) > 1 else min(with_it)
+        return self._homes[node].processes[process]
 
     def processes(self) -> Sequence[ProcessPort]:
         """All processes that can be found without naming a node."""
@@ -93,3 +100,12 @@ class JoinedRouter:
     def answer(self, request_id: int, asker: ProcessId, body: bytes, blob: LazyLoadBlob | None) -> bool:
         """See `RouterPort`."""
         return self._own.answer(request_id, asker, body, blob)
+
+
+def _chosen(nodes: Sequence[str], package: str, client: str) -> str:
+    """The node with the highest hash, which stays the same when others come and go."""
+
+    def weight(node: str) -> bytes:
+        return blake2b(f"{node} {package} {client}".encode(errors="replace"), digest_size=8).digest()
+
+    return max(nodes, key=weight)

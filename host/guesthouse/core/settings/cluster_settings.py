@@ -14,6 +14,10 @@ class ClusterSettings(Struct, frozen=True):
     """Nodes of the cluster whose operators may install packages on this one."""
     gateways_from: tuple[str, ...] = ("*",)
     """Nodes of the cluster whose clients may open channels to this one's processes; `*`: all."""
+    serve: tuple[str, ...] = ()
+    """Nodes whose processes clients reach by this one, `NODE` or `NODE@PACKAGE:PUBLISHER`, besides those of
+    `install_from`; `*` is each node.
+    """
     credentials: str | None = None
     """A file by which NATS knows the node: a `.creds` file, or a line `user:password` or `token`."""
     tls_ca: str | None = None

@@ -39,6 +39,10 @@ FORMS: Final = {
         r"(nats|tls)://([^@/\s]+@)?([\w.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?",
         "the URL of a NATS server, such as nats://127.0.0.1:4222",
     ),
+    "cluster.serve": (
+        r"[^@\s]+(@[\w.~-]+:[\w.~-]+)?",
+        "a node, * for all, or NODE@PACKAGE:PUBLISHER",
+    ),
     "http.page_sources": (
         r"(https?|wss?)://(\*\.)?[\w.\[\]-]+(:[0-9]+)?(/[\w.~/%-]*)?",
         "an origin such as https://fonts.example",

@@ -20,6 +20,7 @@ from guesthouse.http_server.routing.bindings import RESUMABLE, Bindings, WsBindi
 from guesthouse.http_server.routing.hosts import Hosts, Site
 from guesthouse.http_server.routing.origin import (
     client_scheme,
+    counted_as,
     forwarded_for,
     is_own_origin,
     normal_origin,
@@ -111,7 +112,7 @@ class AccessControl(Struct, frozen=True):
             requested = split_process_path(path)
         except BadPath:
             return close_codes.NOT_FOUND
-        process = self.router.find(requested.process)
+        process = self.router.find(requested.process, counted_as(behind or peer.address))
         match = None if process is None else self.bindings.find_ws(process.id, requested.segments)
         if process is None or process.gone or match is None:
             return close_codes.NOT_FOUND
@@ -227,12 +228,19 @@ class AccessControl(Struct, frozen=True):
 
     def opens(self, claims: Claims, process: ProcessId) -> bool:
         """Whether a login grants access to a process; to one of another node also if it is for the process of that id,
-        and none of this node has it.
+        and that leads to other nodes.
         """
         if claims.opens(process):
             return True
-        found = self.router.find(process.plain) if process.plain is not process else None
-        return found is not None and found.id == process and claims.opens(process.plain)
+        if process.plain is process or not claims.opens(process.plain):
+            return False
+        found = self.router.find(process.plain)
+        return found is not None and found.id is not found.id.plain
+
+    def client(self, headers: HeaderValues, peer: Peer) -> str:
+        """What the client of a request counts as, where clients are told apart by their addresses."""
+        behind = forwarded_for(peer.address, headers.get_all("X-Forwarded-For"), self.trusted_proxies)
+        return counted_as(behind or peer.address)
 
     def realm(self, headers: HeaderValues) -> str | None:
         """Realm of logins on this host: the label of the package whose origin it is, or None for the node."""

@@ -94,7 +94,8 @@ class ProcessPages(Struct, frozen=True):
             requested = split_process_path(path)
         except BadPath:
             raise RequestRefused(close_codes.NOT_FOUND) from None
-        process = self.context.router.find(requested.process)
+        client = self.context.access.client(RequestHeaders(request), peer_of(request))
+        process = self.context.router.find(requested.process, client)
         if process is None or process.gone:
             raise RequestRefused(close_codes.NOT_FOUND)
         response = await self._answer(request, process, requested)

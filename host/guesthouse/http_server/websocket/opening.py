@@ -18,7 +18,7 @@ from guesthouse.http_server.auth.tokens import Claims
 from guesthouse.http_server.close_codes import CloseReason, Refusal
 from guesthouse.http_server.refusals import plain_response
 from guesthouse.http_server.routing.bindings import RESUMABLE
-from guesthouse.http_server.routing.origin import shown_address
+from guesthouse.http_server.routing.origin import counted_as, shown_address
 from guesthouse.http_server.routing.subdomains import subdomain_of
 from guesthouse.http_server.state.admission import Admission
 from guesthouse.http_server.state.context import Context
@@ -191,7 +191,8 @@ class OpeningSocket(SessionSocket):
             self._log_fault(register)
             self.end(register)
             return
-        process = self.context.router.find(register.target)
+        client = counted_as(self._event.forwarded_for or self.peer.address)
+        process = self.context.router.find(register.target, client)
         if process is None or process.gone or self.is_elsewhere(register.target, register.claims):
             self.end(close_codes.NO_SUCH_PROCESS)
             return

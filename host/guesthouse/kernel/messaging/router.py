@@ -96,7 +96,7 @@ class Router:
         """The name of this node."""
         return self._node
 
-    def find(self, process: ProcessId) -> Process | None:
+    def find(self, process: ProcessId, client: str = "") -> Process | None:
         """The process of that id, running or being restarted."""
         return self._processes.get(canonical(process))
 

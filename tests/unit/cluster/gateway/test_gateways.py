@@ -21,6 +21,7 @@ from guesthouse.cluster.gateway import gateways
 from guesthouse.cluster.gateway.gateway_messages import RelayPush, decode
 from guesthouse.cluster.gateway.gateways import Gateways
 from guesthouse.cluster.gateway.joined_router import JoinedRouter
+from guesthouse.cluster.gateway.served import Served
 from guesthouse.core.address import ForeignProcess
 from guesthouse.core.config import ConnectionLimits, HttpSettings
 from guesthouse.core.messages import LazyLoadBlob, Pairs, WsMessageType
@@ -434,6 +435,44 @@ def test_a_node_that_is_drained_is_chosen_where_no_other_has_the_process() -> No
     assert router.find(CHAT) is stands["a.os"], "it says itself that it is being drained"
     draining.clear()
     assert router.find(CHAT) is stands["a.os"]
+
+
+def homes_with(*names: str) -> dict[str, Any]:
+    """Nodes that all have the process."""
+    return {name: SimpleNamespace(processes={CHAT: FakeProcess(CHAT)}) for name in names}
+
+
+def test_clients_are_spread_over_homes_and_stay_while_theirs_is_there() -> None:
+    homes = homes_with("a.os", "b.os", "c.os")
+    draining: set[str] = set()
+    router: Any = JoinedRouter(FakeRouter(), homes, lambda: draining)
+    clients = [f"10.0.{number // 256}.{number % 256}" for number in range(3000)]
+
+    def chosen() -> dict[str, str]:
+        names = {id(home.processes[CHAT]): name for name, home in homes.items()}
+        return {client: names[id(router.find(CHAT, client))] for client in clients}
+
+    before = chosen()
+    assert all(850 < [*before.values()].count(name) < 1150 for name in homes)
+    left = homes.pop("b.os")
+    after = chosen()
+    assert all(after[client] == name for client, name in before.items() if name != "b.os")
+    assert {after[client] for client, name in before.items() if name == "b.os"} == {"a.os", "c.os"}
+    homes["b.os"] = left
+    assert chosen() == before
+    draining.add("a.os")
+    assert set(chosen().values()) == {"b.os", "c.os"}
+
+
+def test_which_packages_of_which_nodes_are_served() -> None:
+    served = Served(("a.os", "b.os@chat:test.os", "*@notes:test.os"))
+    assert served.has("a.os", "anything:x.os")
+    assert served.has("b.os", "chat:test.os")
+    assert not served.has("b.os", "chat:other.os")
+    assert served.has("c.os", "notes:test.os")
+    assert not served.has("c.os", "chat:test.os")
+    assert Served(("*",)).has("c.os", "chat:test.os")
+    assert not Served(()).has("a.os", "chat:test.os")
 
 
 async def test_a_guest_that_binds_without_end_floods_no_other_node(

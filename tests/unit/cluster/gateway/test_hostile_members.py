@@ -34,6 +34,7 @@ from guesthouse.cluster.gateway.gateway_messages import (
     decode,
     encode,
 )
+from guesthouse.cluster.gateway.served import Served
 from guesthouse.core.config import ConnectionLimits, HttpSettings
 from guesthouse.core.messages import WsMessageType
 from guesthouse.kernel.cluster.services import GATEWAYS
@@ -429,6 +430,21 @@ async def test_who_may_not_be_a_gateway_is_told_nothing_and_opens_nothing(pair: 
     assert pair.chat.quiet
     assert pair.log.mentions("is not in cluster.gateways_from")
     assert not pair.gateway_side.gateways._homes[HOME].processes
+
+
+async def test_what_a_node_announces_that_is_not_served_is_not_found(pair: Pair) -> None:
+    gateways = pair.gateway_side.gateways
+    gateways._served = Served((f"{HOME}@other:test.os",))
+    pair.web.cut(HOME, GATEWAY)
+    pair.web.up()
+    ws = BoundWs("/", authenticated=False, subprotocols=())
+    for name in ("more:chat:test.os", "one:other:test.os"):
+        home_says(pair, Announce(name, (ws,), (), (), has_ui=False))
+    assert [str(process) for process in gateways._homes[HOME].processes] == ["one:other:test.os"]
+    assert not gateways._homes[HOME]._sizes.keys() - gateways._homes[HOME].processes.keys()
+    home_says(pair, Withdraw("more:chat:test.os"))
+    (line,) = (line for line in pair.gateway_side.log.lines if "is not served by this node" in line[2])
+    assert line[1] == "info"
 
 
 async def test_complaints_are_throttled(pair: Pair) -> None:
