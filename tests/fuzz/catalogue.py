@@ -25,6 +25,7 @@ MODULES: Final = (
     "secrets",
     "guests",
     "sockets",
+    "gateways",
 )
 
 

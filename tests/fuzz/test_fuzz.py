@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from . import link, sockets
+from . import gateways, link, sockets
 from .catalogue import SEEDS, Target, targets
 from .mutation import mutations
 
@@ -24,6 +24,7 @@ def _end_what_targets_share() -> Iterator[None]:
     yield
     sockets.end()
     link.end()
+    gateways.end()
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
@@ -56,6 +57,13 @@ def test_what_a_client_should_say_reaches_the_guest_and_the_login() -> None:
         data = (SEEDS / "http_request" / name).read_bytes()
         said = (sockets.answer_to_request(data, silence) for silence in PATIENCE)
         assert any(each.startswith(b"HTTP/1.1 " + answer) for each in said), name
+
+
+def test_what_a_member_should_say_reaches_the_process_and_the_client() -> None:
+    """Else the seeds speak an older version of the messages."""
+    for name, kinds in (("open-and-say", ["open", "push", "close"]), ("request", ["http"])):
+        assert gateways.heard((SEEDS / "gateway_messages" / name).read_bytes()) == kinds
+    assert gateways.reaches_client((SEEDS / "gateway_messages/push").read_bytes())
 
 
 def test_what_a_worker_should_say_is_taken() -> None:
