@@ -41,6 +41,8 @@ class ToWorker(IntEnum):
     TRACED_REQUEST = 20
     TRACED_RESPONSE = 21
     TRACED_SEND_FAILURE = 22
+    PLACED = 23
+    RELEASED = 24
 
 
 class ToNode(IntEnum):
@@ -70,6 +72,8 @@ class ToNode(IntEnum):
     TRACED_SEND = 21
     TRACED_RESPOND = 22
     TRACE_REPORT = 23
+    PLACED = 24
+    RELEASED = 25
 
 
 class Call:

@@ -4,7 +4,7 @@ Messages sent within one iteration of the event loop are batched: a burst costs 
 every `BATCH_MESSAGES`. Sending never blocks: it is bounded by the mailboxes' windows and the worker's calls.
 
 Large messages are sent in pieces (`link/pieces.py`), some in each iteration and no faster than the worker reads; later
-messages wait behind them.
+messages wait behind them. Those that find room in memory that both ends share are placed there (`link/lane.py`).
 
 Received messages are handled for at most `TURN_SECONDS` of each iteration. The rest waits for the next, and reading is
 paused meanwhile, so a worker that floods the node delays itself.
@@ -25,15 +25,18 @@ from guesthouse.core.turn import TURN_SECONDS
 from guesthouse.link.busy_poll import BusyPoll
 from guesthouse.link.frames import UNENCODABLE, LinkError, encode, from_worker
 from guesthouse.link.gathering import encode_parts
+from guesthouse.link.lane import Lane
 from guesthouse.link.pieces import InPieces, taken_out
 from guesthouse.link.schema import Message
-from guesthouse.link.to_node import ToNode
+from guesthouse.link.to_node import Placed, Released, ToNode
 from guesthouse.link.to_worker import Piece, Whole
 
 BATCH_BYTES: Final = 1024 * 1024
 """Payload bytes after which a frame is sent before the iteration ends."""
 BATCH_MESSAGES: Final = 32
 """Messages after which it is, so that the worker starts on a burst while the rest is still being encoded."""
+
+_OF_LANE: Final = (Placed, Released)
 
 OnMessage = Callable[[ToNode], None]
 OnLost = Callable[[LinkError | None], None]
@@ -51,14 +54,22 @@ class NodeEnd(asyncio.BufferedProtocol):
         on_message: handles a message; may raise `LinkError`, which closes the link.
         on_lost: called once, after the last message, with the error that closed the link, or None.
         on_unsendable: called with a message that cannot be encoded, and the error; the rest of its batch is sent.
+        lane: for large payloads; without one they cross by the socket.
     """
 
-    def __init__(self, on_message: OnMessage, on_lost: OnLost, on_unsendable: OnUnsendable = _drop) -> None:
+    def __init__(
+        self,
+        on_message: OnMessage,
+        on_lost: OnLost,
+        on_unsendable: OnUnsendable = _drop,
+        lane: Lane | None = None,
+    ) -> None:
         self.reads = 0
         """Number of reads from the worker."""
         self._on_message = on_message
         self._on_lost = on_lost
         self._on_unsendable = on_unsendable
+        self._lane = lane
         self._loop = asyncio.get_running_loop()
         self._reader = from_worker()
         self._rest: Iterator[ToNode] | None = None
@@ -89,7 +100,7 @@ class NodeEnd(asyncio.BufferedProtocol):
         batch.append(message)
         self._batch_size += size
         if self._batch_size >= BATCH_BYTES or len(batch) >= BATCH_MESSAGES:
-            if size >= BATCH_BYTES:
+            if size >= BATCH_BYTES and not self._may_place():
                 self._split_last()
             self._flush()
 
@@ -102,7 +113,8 @@ class NodeEnd(asyncio.BufferedProtocol):
             self._transport.close()
 
     def abort(self) -> None:
-        """Close at once, dropping unsent and unhandled messages."""
+        """Close at once, dropping unsent and unhandled messages. The lane's memory may be closed afterwards."""
+        self._lane = None
         self._batch = []
         self._behind.clear()
         self._rest = None
@@ -146,7 +158,10 @@ class NodeEnd(asyncio.BufferedProtocol):
         take, until = self._on_message, perf_counter() + TURN_SECONDS
         try:
             for message in messages:
-                take(message)
+                if type(message) in _OF_LANE:
+                    self._by_lane(message)
+                else:
+                    take(message)
                 if perf_counter() > until:
                     self._defer(messages)
                     return
@@ -157,6 +172,23 @@ class NodeEnd(asyncio.BufferedProtocol):
             self._rest = None
             if self._transport is not None:
                 self._transport.resume_reading()
+
+    def _by_lane(self, message: ToNode) -> None:
+        """Handle a message whose payload is in shared memory, or that releases some of it."""
+        lane = self._lane
+        if lane is None:
+            raise LinkError(f"a {type(message).__name__} on a link without a lane")
+        if isinstance(message, Placed):
+            self._on_message(lane.take(message))
+            if lane.must_release:
+                self._release_soon()
+        elif isinstance(message, Released):
+            lane.released(message)
+
+    def _release_soon(self) -> None:
+        """Release at the end of the iteration, also if nothing else is sent."""
+        if not self._batch:
+            self._loop.call_soon(self._flush)
 
     def _defer(self, messages: Iterator[ToNode]) -> None:
         if self._transport is None or self._transport.is_closing():
@@ -181,12 +213,17 @@ class NodeEnd(asyncio.BufferedProtocol):
 
     def _flush(self) -> None:
         batch, size, self._batch, self._batch_size = self._batch, self._batch_size, [], 0
-        if not batch or self._transport is None:
+        if self._transport is None or not (batch or (self._lane is not None and self._lane.must_release)):
             return
-        if self._behind:
-            self._behind.append(batch)
-        else:
+        if not self._behind:
             self._write(batch, size)
+        elif batch:
+            self._behind.append(batch)
+
+    def _may_place(self) -> bool:
+        """Whether the batch finds room in the lane, so that its large messages need not be split."""
+        lane, batch = self._lane, self._batch
+        return lane is not None and not self._behind and lane.has_room(self._batch_size, len(batch))
 
     def _split_last(self) -> None:
         """Send the last message of the batch in pieces, if it has large payloads."""
@@ -227,9 +264,12 @@ class NodeEnd(asyncio.BufferedProtocol):
     def _write(self, batch: list[Message], size: int = 0) -> None:
         if self._transport is None:
             return
+        lane = self._lane
         try:
-            parts = encode_parts(batch, size)
+            parts = encode_parts(batch if lane is None else lane.pack(batch, size), size)
         except (LinkError, *UNENCODABLE):
+            if lane is not None:
+                lane.unpack()
             parts = [self._encode_each(batch)]
         if len(parts) == 1:
             self._transport.write(parts[0])
@@ -269,9 +309,15 @@ class NodeEnd(asyncio.BufferedProtocol):
 
 
 async def connect(
-    sock: socket.socket, on_message: OnMessage, on_lost: OnLost, on_unsendable: OnUnsendable = _drop
+    sock: socket.socket,
+    on_message: OnMessage,
+    on_lost: OnLost,
+    on_unsendable: OnUnsendable = _drop,
+    lane: Lane | None = None,
 ) -> NodeEnd:
     """Make the node's end on `sock`, one half of a socketpair, of which it takes ownership."""
     loop = asyncio.get_running_loop()
-    _, end = await loop.create_unix_connection(lambda: NodeEnd(on_message, on_lost, on_unsendable), sock=sock)
+    _, end = await loop.create_unix_connection(
+        lambda: NodeEnd(on_message, on_lost, on_unsendable, lane), sock=sock
+    )
     return end

@@ -257,6 +257,20 @@ class Whole(Message, tag=16, frozen=True):
     message: Payload
 
 
+class Placed(Message, tag=24, frozen=True):
+    """A message whose payload is in the worker's ring (`link/lane.py`), and empty here."""
+
+    message: Push | PushMany | HttpResponse | PushInTrace | PushManyInTrace | HttpResponseInTrace
+    offset: U32
+    size: U32
+
+
+class Released(Message, tag=25, frozen=True):
+    """The worker has copied the next `count` payloads out of the node's ring."""
+
+    count: U32
+
+
 OfRun: TypeAlias = (
     Started
     | Exited
@@ -276,4 +290,4 @@ OfRun: TypeAlias = (
     | TraceReport
 )
 """Messages of a run."""
-ToNode: TypeAlias = OfRun | Ready | UsageUpdate | Pong | AtRest
+ToNode: TypeAlias = OfRun | Ready | UsageUpdate | Pong | AtRest | Placed | Released

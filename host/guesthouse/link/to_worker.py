@@ -248,6 +248,20 @@ class Whole(Message, tag=16, frozen=True):
     message: Payload
 
 
+class Placed(Message, tag=23, frozen=True):
+    """As `to_node.Placed`, in the node's ring."""
+
+    message: Push | Http | TracedPush | TracedHttp
+    offset: int
+    size: int
+
+
+class Released(Message, tag=24, frozen=True):
+    """As `to_node.Released`, of the worker's ring."""
+
+    count: int
+
+
 ToWorker: TypeAlias = (
     Configure
     | Start
@@ -268,4 +282,6 @@ ToWorker: TypeAlias = (
     | Whole
     | SetClock
     | Traced
+    | Placed
+    | Released
 )

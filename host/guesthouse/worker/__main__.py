@@ -1,4 +1,4 @@
-"""`python -m guesthouse.worker [--confinement JSON] --link-fd N`: started by the node only."""
+"""`python -m guesthouse.worker [--confinement JSON] [--memory-fds N,N] --link-fd N`: started by the node only."""
 
 # ruff: noqa: E402 - what comes first makes the rest quicker to load
 from __future__ import annotations
@@ -14,9 +14,10 @@ import json
 import os
 import signal
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from guesthouse.core.errors import GuesthouseError
+from guesthouse.link.shared_memory import WorkerMemory
 from guesthouse.linux import privileges
 from guesthouse.wasm.engine.address_space import lacks_addresses, no_addresses
 from guesthouse.worker import sandbox
@@ -33,6 +34,16 @@ def _loop() -> type[WorkerLoop]:
     return WorkerLoop
 
 
+_OPTIONS: Final = frozenset(("--confinement", "--memory-fds", "--link-fd"))
+
+
+def _memory(descriptors: str | None) -> WorkerMemory | None:
+    """The memory that the node shares."""
+    if descriptors is None:
+        return None
+    return WorkerMemory(tuple(map(int, descriptors.split(","))))
+
+
 def main(arguments: list[str], load: Callable[[], type[WorkerLoop]] = _loop) -> int:
     """Serve the link on the descriptor from the node, confined as the node says.
 
@@ -40,14 +51,17 @@ def main(arguments: list[str], load: Callable[[], type[WorkerLoop]] = _loop) -> 
         arguments: of the command line.
         load: loads the class of its loop, which is another in a worker for tests.
     """
-    if len(arguments) not in (2, 4) or arguments[-2] != "--link-fd":
+    options = dict(zip(arguments[::2], arguments[1::2], strict=False))
+    if len(arguments) % 2 or not {"--link-fd"} <= set(options) <= _OPTIONS:
         print("workers are started by `guesthouse run`: run that", file=sys.stderr)
         return 2
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    link_fd = int(arguments[-1])
+    link_fd = int(options["--link-fd"])
+    memory = _memory(options.get("--memory-fds"))  # before inherited descriptors are closed
     kept = sandbox.prepare(link_fd)
     # Imported after inherited descriptors are closed, because it keeps a file open, and before opening is denied.
     try:
+        from guesthouse.link.lane import of_worker
         from guesthouse.wasm.engine import epoch_timer
 
         loop = load()
@@ -60,8 +74,8 @@ def main(arguments: list[str], load: Callable[[], type[WorkerLoop]] = _loop) -> 
     link = socket.socket(fileno=link_fd)
     try:
         # Before the engine, whose threads have to be confined too.
-        sandbox.apply(json.loads(arguments[1]) if len(arguments) == 4 else {}, epoch_timer.start_thread)
-        worker = loop(link)
+        sandbox.apply(json.loads(options.get("--confinement", "{}")), epoch_timer.start_thread)
+        worker = loop(link, lane=None if memory is None else of_worker(memory))
         privileges.check_kept(kept)
         worker.run()
     except GuesthouseError as error:

@@ -5,7 +5,8 @@ no later than of anything that the process did with it, and when a worker dies n
 delivered twice.
 
 Large messages are sent in pieces (`link/pieces.py`), some in each iteration of the worker, while the sender waits for
-the answer. If it does not wait, the pieces are sent at once, to keep its messages in order.
+the answer. If it does not wait, the pieces are sent at once, to keep its messages in order. Large pushes and HTTP
+responses go through shared memory where they find room (`link/lane.py`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from msgspec import Raw
 
 from guesthouse.link.frames import MOST_MESSAGES, UNENCODABLE, LinkError, encode
 from guesthouse.link.gathering import encode_parts, send
+from guesthouse.link.lane import Lane
 from guesthouse.link.pieces import InPieces, Payloads, taken_out
 from guesthouse.link.schema import Message
 from guesthouse.link.to_node import Consumed, LogLine, Piece, ToNode, Whole
@@ -38,12 +40,18 @@ MOST_WAITING: Final = 32 * 1024 * 1024
 
 
 class LinkWriter:
-    """Messages for the node. `flush` blocks while the node reads slowly."""
+    """Messages for the node. `flush` blocks while the node reads slowly.
 
-    __slots__ = ("_bytes", "_consumers", "_large", "_large_bytes", "_link", "_messages")
+    Args:
+        link: the socket.
+        lane: for large payloads; without one they cross by the socket.
+    """
 
-    def __init__(self, link: socket) -> None:
+    __slots__ = ("_bytes", "_consumers", "_lane", "_large", "_large_bytes", "_link", "_messages")
+
+    def __init__(self, link: socket, lane: Lane | None = None) -> None:
         self._link = link
+        self._lane = lane
         self._messages: list[ToNode | Raw] = []
         self._consumers: list[Guest] = []
         self._bytes = 0
@@ -132,9 +140,12 @@ class LinkWriter:
         messages += self._messages
         self._messages.clear()
         size, self._bytes = self._bytes, 0
+        lane = self._lane
         try:
-            parts = encode_parts(messages, size)
+            parts = encode_parts(messages if lane is None else lane.pack(messages, size), size)
         except (LinkError, *UNENCODABLE):
+            if lane is not None:
+                lane.unpack()
             parts = [b"".join(map(_alone, messages))]
         send(self._link, parts)
 

@@ -21,6 +21,7 @@ from guesthouse.core.timing.clock import Clock
 from guesthouse.link import to_worker
 from guesthouse.link.busy_poll import AWAKE_SECONDS, BusyPoll
 from guesthouse.link.frames import LinkError, from_node
+from guesthouse.link.lane import Lane
 from guesthouse.link.pieces import Assembly
 from guesthouse.link.schema import PROTOCOL_VERSION, Message
 from guesthouse.link.to_node import Exited, LogLine, Pong, Ready
@@ -52,14 +53,21 @@ _ABOUT_SECONDS: Final = 0.02
 
 
 class WorkerLoop:
-    """One worker subprocess. `run` returns when the node closes the link."""
+    """One worker subprocess. `run` returns when the node closes the link.
 
-    def __init__(self, link: socket, clock: Clock | None = None) -> None:
+    Args:
+        link: to the node.
+        clock: the time that guests see.
+        lane: for large payloads, if the node shares memory.
+    """
+
+    def __init__(self, link: socket, clock: Clock | None = None, lane: Lane | None = None) -> None:
         self._link = link
+        self._lane = lane
         self._engines = Engines(new_engine(), new_engine(small=True))
         self_check.check(self._engines.main, self._engines.small)
         self._epoch_timer = EpochTimer(self._engines.main, self._engines.small)
-        self._outgoing = LinkWriter(link)
+        self._outgoing = LinkWriter(link, lane)
         self._busy_poll = BusyPoll()
         self._quick_until = 0.0
         self._guests: dict[int, Guest] = {}
@@ -94,6 +102,8 @@ class WorkerLoop:
             to_worker.Piece: self._piece,
             to_worker.Whole: self._whole,
             to_worker.SetClock: self._set_clock,
+            to_worker.Placed: self._placed,
+            to_worker.Released: self._released,
         }
 
     def run(self) -> None:
@@ -203,6 +213,18 @@ class WorkerLoop:
         if whole.handle in self._guests:
             message = self._assembly.complete(whole.handle, whole.message)
             self._dispatch[type(message)](message)
+
+    def _placed(self, placed: to_worker.Placed) -> None:
+        message = self._shared().take(placed)
+        self._dispatch[type(message)](message)
+
+    def _released(self, released: to_worker.Released) -> None:
+        self._shared().released(released)
+
+    def _shared(self) -> Lane:
+        if self._lane is None:
+            raise LinkError("the node uses memory that it did not share")
+        return self._lane
 
     def _start(self, start: to_worker.Start) -> None:
         limits = start.limits

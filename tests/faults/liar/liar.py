@@ -21,7 +21,7 @@ import msgspec
 from guesthouse.link.frames import MAX_FRAME, MOST_MESSAGES
 from guesthouse.link.schema import PROTOCOL_VERSION
 
-READY, EXITED, CONSUMED, PUSH_MANY, SEND, LOG, PONG = 0, 2, 3, 5, 8, 12, 14
+READY, EXITED, CONSUMED, PUSH, PUSH_MANY, SEND, LOG, PONG, PLACED, RELEASED = 0, 2, 3, 4, 5, 8, 12, 14, 24, 25
 START, STOP = 1, 2
 """Messages by their numbers: what a liar says is not what the product's own types let one say."""
 LENGTH: Final = struct.Struct("<I")
@@ -82,6 +82,14 @@ TO_NODE: Final[dict[str, Callable[[int, bytes], bytes]]] = {
     ),
     "four million answers in a frame": lambda run, frame: _frame(_array(4_000_000) + b"\x91\x0e" * 4_000_000),
     "answers to nothing, without end": lambda run, frame: _said(*[[PONG]] * MOST_MESSAGES) * FLOOD,
+    "a payload beyond the memory that it shares": lambda run, frame: _said(
+        [PLACED, [PUSH, run, 1, 1, b""], 2**32 - 65_536, 65_536]
+    ),
+    "a payload larger than that memory": lambda run, frame: _said(
+        [PLACED, [PUSH, run, 1, 1, b""], 0, 2**32 - 1]
+    ),
+    "a payload of another kind of message there": lambda run, frame: _said([PLACED, [LOG, run], 0, 65_536]),
+    "that it took what it was not sent": lambda run, frame: _said([RELEASED, 2**32 - 1]),
     "text that is no text": lambda run, frame: _frame(
         b"\x91\x95\x0c" + bytes([run]) + b"\xa4host\xa4info\xa3\xed\xa0\x80"
     ),
@@ -166,7 +174,8 @@ def main() -> None:
     node = socket.socket(fileno=int(sys.argv[-1]))
     ours, theirs = socket.socketpair()
     command = [*sys.argv[2:-1], str(theirs.fileno())]
-    worker = subprocess.Popen(command, pass_fds=(theirs.fileno(),))
+    shared = command[command.index("--memory-fds") + 1].split(",") if "--memory-fds" in command else []
+    worker = subprocess.Popen(command, pass_fds=(*map(int, shared), theirs.fileno()))
     theirs.close()
     liar = Liar(node, ours, Path(sys.argv[1]))
     signal.signal(signal.SIGUSR1, liar.asked)

@@ -74,6 +74,9 @@ GOOD: list[list[Any]] = [
         *(2, None),
     ],
     [ToNode.WHOLE, 1, [20, 1, 2, 200, [["a", "b"]], None, b"", 3, 4]],
+    [ToNode.PLACED, [4, 1, 7, 0, b""], 4096, 70_000],
+    [ToNode.PLACED, [20, 1, 2, 200, [["a", "b"]], None, b"", 3, 4], 0, 2**32 - 1],
+    [ToNode.RELEASED, 3],
 ]
 NAMES = [f"{message[0].name}-{number}" for number, message in enumerate(GOOD)]
 NEEDED = {

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, Protocol
@@ -21,6 +20,7 @@ from guesthouse.kernel.workers.placement import Placement
 from guesthouse.kernel.workers.worker_process import WorkerSubprocess, spawn, worker_command
 from guesthouse.link.endpoint import NodeEnd, connect
 from guesthouse.link.frames import LinkError
+from guesthouse.link.lane import of_node
 from guesthouse.link.schema import PROTOCOL_VERSION, Message
 from guesthouse.link.to_node import ToNode
 from guesthouse.link.to_worker import Configure, Ping
@@ -269,20 +269,23 @@ class Workers:
         try:
             async with asyncio.TaskGroup() as tasks:
                 last_line = tasks.create_task(self._read_stderr(name, subprocess))
-                fault = await self._serve(worker, subprocess.link)
+                fault = await self._serve(worker, subprocess)
                 status = await _wait_or_kill(subprocess)
         finally:
             worker.abandon()
             subprocess.kill()
+            if subprocess.memory is not None:
+                subprocess.memory.close()
             await subprocess.wait()
         return fault or _describe_exit(status, last_line.result())
 
-    async def _serve(self, worker: Worker, sock: socket.socket) -> str | None:
+    async def _serve(self, worker: Worker, subprocess: WorkerSubprocess) -> str | None:
         """Run the worker's link until it is closed. Returns its protocol violation, if any."""
         receiver = self._operations(worker, lambda: self._became_ready(worker))
         self._alive.append(worker)
         lost = partial(self._lost, worker)
-        worker.attach(await connect(sock, receiver.handle, lost, receiver.unsendable))
+        lane = None if subprocess.memory is None else of_node(subprocess.memory)
+        worker.attach(await connect(subprocess.link, receiver.handle, lost, receiver.unsendable, lane))
         worker.send(Configure(PROTOCOL_VERSION))
         try:
             await asyncio.wait(

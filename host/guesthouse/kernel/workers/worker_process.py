@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 import guesthouse
+from guesthouse.link.shared_memory import NodeMemory
 
 _PASSED_ON: Final = ("LD_LIBRARY_PATH", "PYTHONHOME", "TMPDIR")
 _NEEDED: Final = ("msgspec", "wasmtime")
@@ -40,10 +41,14 @@ class WorkerSubprocess:
 
     Attributes:
         link: the node's end of its link; to be closed by its user.
+        memory: the node's end of the memory that it shares, if any; to be closed by its user.
     """
 
-    def __init__(self, popen: subprocess.Popen[bytes], link: socket.socket) -> None:
+    def __init__(
+        self, popen: subprocess.Popen[bytes], link: socket.socket, memory: NodeMemory | None = None
+    ) -> None:
         self.link = link
+        self.memory = memory
         self._popen = popen
 
     @property
@@ -93,6 +98,8 @@ class WorkerSubprocess:
         """Kill it before its link was used, and wait for its exit."""
         assert self._popen.stderr is not None  # noqa: S101 - `spawn` pipes it
         self.link.close()
+        if self.memory is not None:
+            self.memory.close()
         self._popen.stderr.close()
         self.kill()
         self.wait_blocking()
@@ -119,12 +126,15 @@ def spawn(command: Sequence[str]) -> WorkerSubprocess:
     folders = Path(guesthouse.__file__).parent.parent, *map(_folder_of, _NEEDED)
     environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(map(str, folders)))
     environment["LC_ALL"] = "C.UTF-8"
+    memory = _shared_memory()
+    shared = () if memory is None else memory.descriptors
+    options = ("--memory-fds", ",".join(map(str, shared))) if shared else ()
     ours, theirs = socket.socketpair()
     with theirs:
         try:
             popen = subprocess.Popen(  # noqa: S603 - the command is the node's own
-                [*command, "--link-fd", str(theirs.fileno())],
-                pass_fds=(theirs.fileno(),),
+                [*command, *options, "--link-fd", str(theirs.fileno())],
+                pass_fds=(*shared, theirs.fileno()),
                 env=environment,
                 cwd="/",
                 start_new_session=True,
@@ -135,5 +145,15 @@ def spawn(command: Sequence[str]) -> WorkerSubprocess:
             )
         except BaseException:
             ours.close()
+            if memory is not None:
+                memory.close()
             raise
-    return WorkerSubprocess(popen, ours)
+    return WorkerSubprocess(popen, ours, memory)
+
+
+def _shared_memory() -> NodeMemory | None:
+    """Memory to share with a worker; None where there is none, and all goes through the link's socket."""
+    try:
+        return NodeMemory()
+    except (OSError, AttributeError):  # AttributeError: a Python or libc without memfd
+        return None
