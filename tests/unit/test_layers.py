@@ -23,7 +23,7 @@ SAME_CLASSES: Final = {
     **dict.fromkeys(("Request", "Response"), "of processes; on the link; and between nodes"),
     **dict.fromkeys(("HttpResponse", "LogLine"), "of a process, and on the link"),
     "Push": "of a client on its way to a guest, and of a guest on its way to a client",
-    **dict.fromkeys(("Piece", "Whole"), "in either direction of the link"),
+    **dict.fromkeys(("Piece", "Placed", "Released", "Whole"), "in either direction of the link"),
 }
 
 

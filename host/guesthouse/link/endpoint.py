@@ -25,7 +25,7 @@ from guesthouse.core.turn import TURN_SECONDS
 from guesthouse.link.busy_poll import BusyPoll
 from guesthouse.link.frames import UNENCODABLE, LinkError, encode, from_worker
 from guesthouse.link.gathering import encode_parts
-from guesthouse.link.lane import Lane
+from guesthouse.link.lane import PayloadLane
 from guesthouse.link.pieces import InPieces, taken_out
 from guesthouse.link.schema import Message
 from guesthouse.link.to_node import Placed, Released, ToNode
@@ -62,7 +62,7 @@ class NodeEnd(asyncio.BufferedProtocol):
         on_message: OnMessage,
         on_lost: OnLost,
         on_unsendable: OnUnsendable = _drop,
-        lane: Lane | None = None,
+        lane: PayloadLane | None = None,
     ) -> None:
         self.reads = 0
         """Number of reads from the worker."""
@@ -313,7 +313,7 @@ async def connect(
     on_message: OnMessage,
     on_lost: OnLost,
     on_unsendable: OnUnsendable = _drop,
-    lane: Lane | None = None,
+    lane: PayloadLane | None = None,
 ) -> NodeEnd:
     """Make the node's end on `sock`, one half of a socketpair, of which it takes ownership."""
     loop = asyncio.get_running_loop()

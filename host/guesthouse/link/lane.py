@@ -42,7 +42,7 @@ _FIELDS |= {kind: _FIELDS[plain] for kind, plain in PLAIN.items() if plain in _F
 """The payload of each message that may be placed."""
 
 
-class Lane:
+class PayloadLane:
     """One end of the lane.
 
     Args:
@@ -149,11 +149,11 @@ class Lane:
         return message
 
 
-def of_node(memory: Memory) -> Lane:
+def of_node(memory: Memory) -> PayloadLane:
     """The node's end."""
-    return Lane(memory, to_worker.Placed, to_worker.Released)
+    return PayloadLane(memory, to_worker.Placed, to_worker.Released)
 
 
-def of_worker(memory: Memory) -> Lane:
+def of_worker(memory: Memory) -> PayloadLane:
     """A worker's end."""
-    return Lane(memory, to_node.Placed, to_node.Released)
+    return PayloadLane(memory, to_node.Placed, to_node.Released)

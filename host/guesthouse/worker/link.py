@@ -19,7 +19,7 @@ from msgspec import Raw
 
 from guesthouse.link.frames import MOST_MESSAGES, UNENCODABLE, LinkError, encode
 from guesthouse.link.gathering import encode_parts, send
-from guesthouse.link.lane import Lane
+from guesthouse.link.lane import PayloadLane
 from guesthouse.link.pieces import InPieces, Payloads, taken_out
 from guesthouse.link.schema import Message
 from guesthouse.link.to_node import Consumed, LogLine, Piece, ToNode, Whole
@@ -49,7 +49,7 @@ class LinkWriter:
 
     __slots__ = ("_bytes", "_consumers", "_lane", "_large", "_large_bytes", "_link", "_messages")
 
-    def __init__(self, link: socket, lane: Lane | None = None) -> None:
+    def __init__(self, link: socket, lane: PayloadLane | None = None) -> None:
         self._link = link
         self._lane = lane
         self._messages: list[ToNode | Raw] = []

@@ -21,7 +21,7 @@ from guesthouse.core.timing.clock import Clock
 from guesthouse.link import to_worker
 from guesthouse.link.busy_poll import AWAKE_SECONDS, BusyPoll
 from guesthouse.link.frames import LinkError, from_node
-from guesthouse.link.lane import Lane
+from guesthouse.link.lane import PayloadLane
 from guesthouse.link.pieces import Assembly
 from guesthouse.link.schema import PROTOCOL_VERSION, Message
 from guesthouse.link.to_node import Exited, LogLine, Pong, Ready
@@ -61,7 +61,7 @@ class WorkerLoop:
         lane: for large payloads, if the node shares memory.
     """
 
-    def __init__(self, link: socket, clock: Clock | None = None, lane: Lane | None = None) -> None:
+    def __init__(self, link: socket, clock: Clock | None = None, lane: PayloadLane | None = None) -> None:
         self._link = link
         self._lane = lane
         self._engines = Engines(new_engine(), new_engine(small=True))
@@ -221,7 +221,7 @@ class WorkerLoop:
     def _released(self, released: to_worker.Released) -> None:
         self._shared().released(released)
 
-    def _shared(self) -> Lane:
+    def _shared(self) -> PayloadLane:
         if self._lane is None:
             raise LinkError("the node uses memory that it did not share")
         return self._lane

@@ -15,7 +15,7 @@ from guesthouse.link import lane as lanes
 from guesthouse.link import to_node, to_worker
 from guesthouse.link.endpoint import BATCH_BYTES, NodeEnd, connect
 from guesthouse.link.frames import LinkError, encode, from_node
-from guesthouse.link.lane import LEAST, MOST, Lane
+from guesthouse.link.lane import LEAST, MOST, PayloadLane
 from guesthouse.link.pieces import Assembly
 from guesthouse.link.ring import ALIGNMENT
 from guesthouse.link.schema import Message
@@ -60,7 +60,7 @@ def copied(message: Any) -> Any:
     return type(message)(*(getattr(message, field) for field in message.__struct_fields__))
 
 
-def crossed(sender: Lane, receiver: Lane, messages: list[Any]) -> list[Any]:
+def crossed(sender: PayloadLane, receiver: PayloadLane, messages: list[Any]) -> list[Any]:
     """What the receiver makes of what the sender sends instead of these messages."""
     size = sum(len(getattr(message, "payload", b"")) for message in messages) or LEAST + 1
     arrived = []
