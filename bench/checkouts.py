@@ -20,6 +20,7 @@ from statistics import median
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import compiled
 from load import load
 from servers import ROOT, Server, environment
 from usage import children, cpu_seconds
@@ -33,6 +34,7 @@ _STOP_SECONDS: Final = 20
 def node_of(checkout: Path, python: Path | None = None) -> Iterator[Server]:
     """A node of a checkout, with one worker and the samples that echo; by its own interpreter or another."""
     with tempfile.TemporaryDirectory(prefix="guesthouse-bench-") as home:
+        compiled.give(Path(home))
         folders = [str(checkout / "sample_processes" / name) for name in SAMPLES]
         command = [str(python or checkout / ".venv/bin/python"), "-m", "guesthouse", "run", "--home", home]
         command += ["--port", "0", "--workers", "1", *folders]

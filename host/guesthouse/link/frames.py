@@ -115,6 +115,11 @@ def checked(message: ToNode) -> Raw:
     return Raw(encoded)
 
 
+def prepare_checks() -> None:
+    """Make what `checked` checks by. The first call would, which takes it milliseconds."""
+    _one_to_node()
+
+
 class FrameReader(Generic[M]):
     """Decodes messages from a byte stream, where they were received. Made by `from_worker` or `from_node`.
 

@@ -20,7 +20,7 @@ from guesthouse.core.exit_cause import ExitCause
 from guesthouse.core.timing.clock import Clock
 from guesthouse.link import to_worker
 from guesthouse.link.busy_poll import AWAKE_SECONDS, BusyPoll
-from guesthouse.link.frames import LinkError, from_node
+from guesthouse.link.frames import LinkError, from_node, prepare_checks
 from guesthouse.link.lane import PayloadLane
 from guesthouse.link.pieces import Assembly
 from guesthouse.link.schema import PROTOCOL_VERSION, Message
@@ -112,6 +112,7 @@ class WorkerLoop:
         receive = self._link.recv_into
         poller = select.poll()
         poller.register(self._link.fileno(), select.POLLIN)
+        prepare_checks()  # now, as the node takes longer to start
         gc.freeze()  # what was loaded stays
         gc.enable()
         self._epoch_timer.relax(inf)
