@@ -24,7 +24,7 @@ from machine import LOOK_SECONDS, speed
 from results import RESULTS, Effort, Result, about_this_machine, figure, shown
 
 NAMES: Final = (
-    "echo", "sizes", "wire", "web", "boundary", "broadcast", "idle", "guests", "cold", "neighbour", "workers", "growth",
+    "echo", "sizes", "web", "boundary", "wire", "broadcast", "idle", "guests", "cold", "neighbour", "workers", "growth",
 )  # fmt: skip
 """The benchmarks, each a module with a `run`."""
 

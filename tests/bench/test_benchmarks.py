@@ -18,7 +18,7 @@ __all__ = ("compiled",)
 
 ROOT: Final = Path(__file__).parents[2]
 NAMES: Final = (
-    "echo", "sizes", "wire", "web", "boundary", "broadcast", "idle", "guests", "cold", "neighbour", "workers", "growth",
+    "echo", "sizes", "web", "boundary", "wire", "broadcast", "idle", "guests", "cold", "neighbour", "workers", "growth",
 )  # fmt: skip
 A_MOMENT: Final = ("--rounds", "1", "--seconds", "0.1", "--scale", "0.001")
 
