@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from nats.aio.msg import Msg
 from tests.e2e.test_two_nodes import ONE, OPEN, TWO, A, the_puppets
 from tests.e2e.waiting import until
 from tests.patience import PATIENCE
@@ -79,6 +80,39 @@ async def test_a_frame_of_the_greatest_size_arrives(ends: tuple[End, End]) -> No
     assert one.carrier.send(TWO, bytes(one.carrier.frame_bytes)) is None
     assert one.carrier.send(TWO, bytes(one.carrier.frame_bytes + 1)) == "offline"
     assert [len(frame) for frame in await two.got(1)] == [1024 * 1024]
+
+
+async def test_a_handler_that_fails_costs_its_message_alone(nats: Server) -> None:
+    one, two = End(nats, node=ONE), End(nats, node=TWO)
+
+    def fail(message: Msg) -> None:
+        raise ValueError("a bug")
+
+    two.connection.handle("bug", fail)
+    async with one.connection, two.connection:
+        await one.connection.wait_up()
+        client = await two.connection.wait_up()
+        assert one.connection.publish("bug", b"x") is None
+        assert one.carrier.send(TWO, b"behind it") is None
+        assert await two.got(1) == [b"behind it"]
+        assert two.connection.client is client
+        assert any("a bug" in line for line in two.log.lines)
+
+
+async def test_what_is_sent_does_not_overtake_a_subscription(ends: tuple[End, End]) -> None:
+    one, two = ends
+    client, replies = await one.connection.wait_up(), asyncio.Queue[bytes]()
+
+    async def answered(message: Msg) -> None:
+        replies.put_nowait(message.data)
+
+    for number in range(50):
+        await client.subscribe(f"mine.{number}", cb=answered)
+        assert one.carrier.send(TWO, str(number).encode()) is None
+        await two.got(number + 1)
+        assert two.connection.publish(f"mine.{number}", b"%d" % number) is None
+        async with asyncio.timeout(PATIENCE):
+            assert await replies.get() == b"%d" % number
 
 
 async def test_two_clusters_on_one_server_do_not_hear_each_other(nats: Server) -> None:
@@ -160,9 +194,16 @@ async def test_a_connection_that_has_just_ended_is_offline_and_raises_nothing(
     async def ended(*_: object) -> None:
         raise error
 
+    def ended_now(*_: object) -> bool:
+        raise error
+
     one, _ = ends
     assert one.connection.client is not None
-    monkeypatch.setattr(one.connection.client, "publish", ended)
+    with monkeypatch.context() as patch:
+        patch.setattr(one.connection.client, "publish", ended)
+        patch.setattr(one.connection.client, "send_now", lambda *_: False)
+        assert one.carrier.send(TWO, b"lost") == "offline"
+    monkeypatch.setattr(one.connection.client, "send_now", ended_now)
     assert one.carrier.send(TWO, b"lost") == "offline"
 
 
@@ -201,6 +242,7 @@ async def test_what_waits_for_a_server_that_stands_still_is_bounded(
     client = one.connection.client
     assert client is not None
     assert client.pending_data_size <= MOST_PENDING_BYTES
+    assert MOST_PENDING_BYTES // 2 < client.unsent_bytes <= MOST_PENDING_BYTES
     nats.resume()
     async with asyncio.timeout(PATIENCE):
         await room.wait()

@@ -2,8 +2,9 @@
 
 NATS is not trusted. The client of nats-py collects a message of any announced length, adds each server that is
 announced to its list, stops reading at what it does not expect, and speaks without TLS to a server that offers none.
-`BoundedClient` does not. It overrides parts of nats-py that are not its public interface, so
-`tests/cluster/test_hostile_nats.py` has a server that does all that.
+`BoundedClient` does not. It also hands messages on where they are read, and sends frames without waking a task for
+each, which is a third of what nats-py costs for a single one. It overrides parts of nats-py that are not its public
+interface, so `tests/cluster/test_hostile_nats.py` has a server that does all that.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import Struct
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.errors import ProtocolError
 from nats.protocol.parser import AWAITING_MSG_PAYLOAD, Parser
@@ -33,6 +35,8 @@ MOST_LINE_BYTES: Final = 64 * 1024
 PING_SECONDS: Final = 0.75
 """How often the server is pinged; one that has not answered three times is left."""
 CONNECT_SECONDS: Final = 3.0
+_COPIED: Final = 16 * 1024
+"""Shorter messages are joined with what is around them: that is cheaper than to write them apart."""
 _CREDENTIALS_BYTES: Final = 64 * 1024
 
 
@@ -59,6 +63,9 @@ class BoundedClient(Client):
         super().__init__()
         self._must_encrypt = must_encrypt
         self._ps = BoundedParser(self)
+        self._handlers: dict[int, Callable[[Msg], None]] = {}
+        self._wire: asyncio.WriteTransport | None = None
+        """Where `send_now` writes to."""
 
     def _connect_command(self) -> bytes:
         """Called before the credentials are sent."""
@@ -78,9 +85,54 @@ class BoundedClient(Client):
             self.discard()
         await super()._process_op_err(e)
 
+    async def hand_on(self, subject: str, handler: Callable[[Msg], None]) -> None:
+        """Subscribe to a subject. The handler is called where its messages are read, in order; it must not block."""
+        subscription = await self.subscribe(subject, cb=_nothing)
+        self._handlers[subscription._id] = handler
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: Any) -> None:
+        handler = self._handlers.get(sid)
+        if handler is None:
+            await super()._process_msg(sid, subject, reply, data, headers)
+            return
+        message = Msg(self, subject.decode(), reply.decode(), data)
+        try:
+            handler(message)
+        except Exception as error:  # a bug there must not end the connection
+            await self._error_cb(error)
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What the server has not read yet."""
+        wire = self._wire
+        return (0 if wire is None else wire.get_write_buffer_size()) + self._pending_data_size
+
+    def send_now(self, subject: str, payload: bytes) -> bool:
+        """Send a message behind what was sent before. Returns False if `publish` has to do it.
+
+        Args:
+            subject: a valid one.
+            payload: at most what the server takes.
+        """
+        wire, size = self._wire, len(payload)
+        if wire is None or self._pending or size > self._max_payload:
+            return False
+        head = b"PUB %b %d\r\n" % (subject.encode(), size)
+        if size < _COPIED:
+            wire.write(b"%b%b\r\n" % (head, payload))
+        else:
+            wire.writelines((head, payload, b"\r\n"))
+        return True
+
+    def opened(self) -> None:
+        """The connection is there: `send_now` may be used."""
+        writer = getattr(self._transport, "_io_writer", None)
+        self._wire = None if writer is None else writer.transport
+
     def discard(self) -> None:
         """Drop the connection and everything that waits to be sent."""
         self._pending, self._pending_data_size = [], 0
+        self._wire = None
         self.abort()
 
     def abort(self) -> None:
@@ -113,6 +165,10 @@ class BoundedParser(Parser):
                 raise ProtocolError
         elif len(self.buf) > MOST_LINE_BYTES:
             raise ProtocolError
+
+
+async def _nothing(message: Msg) -> None:
+    """Stands for a handler that is called elsewhere."""
 
 
 def read_access(settings: ClusterSettings) -> Access:
@@ -232,6 +288,7 @@ async def open_client(
         if isinstance(error, NatsError) and client.last_error is not None:
             raise client.last_error from None
         raise
+    client.opened()
     return client
 
 

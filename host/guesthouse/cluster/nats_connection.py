@@ -24,9 +24,6 @@ SOURCE: Final = "cluster"
 """Source of log lines about other nodes and the way to them."""
 MOST_PENDING_BYTES: Final = 16 * 1024 * 1024
 """What may wait for the server to read it."""
-QUEUE_BYTES: Final = 16 * 1024 * 1024
-"""What may wait in the node to be handled, of each subject; more is lost."""
-QUEUE_MESSAGES: Final = 16 * 1024
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
 """Seconds between attempts to reach the servers of the list."""
@@ -100,7 +97,7 @@ class NatsConnection:
     def pending_bytes(self) -> int:
         """What waits for the server to read it; 0 without one."""
         client = self.client
-        return 0 if client is None else client.pending_data_size
+        return 0 if client is None else client.unsent_bytes
 
     async def wait_up(self) -> BoundedClient:
         """Wait until the node is connected; returns the client, which is of use until its connection ends."""
@@ -118,9 +115,11 @@ class NatsConnection:
         client = self.client
         if client is None:
             return "offline"
-        if client.pending_data_size + len(payload) > MOST_PENDING_BYTES:
+        if client.unsent_bytes + len(payload) > MOST_PENDING_BYTES:
             return "full"
         try:
+            if not reply and _sent_now(client, subject, payload):
+                return None
             _run_at_once(client.publish(subject, payload, reply))
         except NatsError as error:
             self._throttled_log.say(SOURCE, "publish", f"a message could not be sent: {_said(error)}")
@@ -165,12 +164,7 @@ class NatsConnection:
         """Subscribe, and wait until the connection ends."""
         try:
             for subject, handler in self._subjects.items():
-                await client.subscribe(
-                    subject,
-                    cb=_as_coroutine(handler),
-                    pending_bytes_limit=QUEUE_BYTES,
-                    pending_msgs_limit=QUEUE_MESSAGES,
-                )
+                await client.hand_on(subject, handler)
             async with asyncio.timeout(_LONGEST_PAUSE):
                 for _ in range(2):  # what others send from now on arrives
                     await client.flush()  # the first one's ping overtakes the subscriptions
@@ -212,11 +206,14 @@ async def end_tasks(tasks: Iterable[asyncio.Task[None]]) -> None:
         await asyncio.wait(pending, timeout=_CANCEL_SECONDS)
 
 
-def _as_coroutine(handler: Handler) -> Callable[[Msg], Coroutine[Any, Any, None]]:
-    async def handle(message: Msg) -> None:
-        handler(message)
-
-    return handle
+def _sent_now(client: BoundedClient, subject: str, payload: bytes) -> bool:
+    try:
+        return client.send_now(subject, payload)
+    except (
+        OSError,
+        RuntimeError,
+    ) as error:  # of a transport that has ended, which the client is not yet told
+        raise NatsError(str(error)) from error
 
 
 def _run_at_once(sending: Coroutine[Any, Any, None]) -> None:
