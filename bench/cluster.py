@@ -85,7 +85,7 @@ def run(effort: Effort) -> Result:
         tempfile.TemporaryDirectory(prefix="guesthouse-bench-") as folder,
         nats_server(Path(folder)) as (url, pid),
     ):
-        homes = _cluster(Path(folder), url)
+        homes = cluster_homes(Path(folder), url)
         with guesthouse("relay", home=homes[0]) as one, guesthouse("relay", home=homes[1]) as two:
             for _ in range(effort.rounds):
                 asyncio.run(_measure(table, effort.count(TIMES, 20), url, (one, two), homes))
@@ -95,11 +95,12 @@ def run(effort: Effort) -> Result:
 
 
 @contextmanager
-def nats_server(folder: Path) -> Iterator[tuple[str, int]]:
-    """A NATS server with JetStream; its URL and pid."""
+def nats_server(folder: Path, monitored_at: int | None = None) -> Iterator[tuple[str, int]]:
+    """A NATS server with JetStream; its URL and pid. It tells what it does at a port, if one is given."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     command = [str(_NATS), "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", str(folder / "store")]
+    command += [] if monitored_at is None else ["-m", str(monitored_at)]
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         assert server.stderr is not None
@@ -112,8 +113,8 @@ def nats_server(folder: Path) -> Iterator[tuple[str, int]]:
         server.wait()
 
 
-def _cluster(folder: Path, url: str, count: int = 2) -> list[Path]:
-    """Homes of nodes that are members of one cluster, once they run."""
+def cluster_homes(folder: Path, url: str, count: int = 2) -> list[Path]:
+    """Homes of nodes that are members of one cluster, once they run. They are named `node-0.os` and so on."""
     homes = [folder / f"node-{number}" for number in range(count)]
     for home in homes:
         home.mkdir(mode=0o700)

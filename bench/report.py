@@ -1,4 +1,4 @@
-"""Writes the figures of `docs/performance.md`, between markers, from `bench/results`.
+"""Writes the figures of `docs/performance.md` and `docs/scale.md`, between markers, from `bench/results`.
 
 python bench/report.py          writes them
 python bench/report.py --check  checks them
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from results import RESULTS, ROOT, Result, figure, shown
 
-PAGE: Final = ROOT / "docs" / "performance.md"
+PAGES: Final = (ROOT / "docs" / "performance.md", ROOT / "docs" / "scale.md")
 _SECTION: Final = re.compile(r"(<!-- bench:(?P<name>[\w-]+) -->\n)(?P<body>.*?)(<!-- /bench -->)", re.DOTALL)
 
 
@@ -116,12 +116,14 @@ _WHOLE: Final[dict[str, Callable[[Path], Iterable[str]]]] = {"goals": goals, "ma
 
 
 def main() -> None:
-    """Write the page, or check it."""
-    page = PAGE.read_text(encoding="utf-8")
-    now = rendered(page)
-    if "--check" in sys.argv:
-        sys.exit(0 if now == page else f"{PAGE} shows other figures than bench/results: run bench/report.py")
-    PAGE.write_text(now, encoding="utf-8")
+    """Write the pages, or check them."""
+    for path in PAGES:
+        page = path.read_text(encoding="utf-8")
+        now = rendered(page)
+        if "--check" not in sys.argv:
+            path.write_text(now, encoding="utf-8")
+        elif now != page:
+            sys.exit(f"{path} shows other figures than bench/results: run bench/report.py")
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ NAMES: Final = (
     "echo", "sizes", "web", "boundary", "wire", "broadcast", "idle", "guests", "cold", "neighbour", "workers", "growth",
 )  # fmt: skip
 """The benchmarks, each a module with a `run`."""
+ON_REQUEST: Final = ("cluster", "gateways")
+"""Those that need the extra `cluster`, and run when they are named."""
 
 
 def measure(name: str, effort: Effort) -> Result:
@@ -99,14 +101,17 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the benchmarks on the command line, or all."""
     parser = _parser()
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all when none is given"
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"of {', '.join((*NAMES, *ON_REQUEST))}; without any, all but {' and '.join(ON_REQUEST)}",
     )
     parser.add_argument("--out", type=Path, default=RESULTS, help="where JSON and charts go")
     parser.add_argument("--no-save", action="store_true", help="only print")
     options: Any = parser.parse_args(arguments)
-    unknown = [name for name in options.names if name not in NAMES]
+    unknown = [name for name in options.names if name not in (*NAMES, *ON_REQUEST)]
     if unknown:
-        parser.error(f"there is no benchmark {unknown[0]!r}: {', '.join(NAMES)}")
+        parser.error(f"there is no benchmark {unknown[0]!r}: {', '.join((*NAMES, *ON_REQUEST))}")
     console = Console(width=160)
     for name in options.names or NAMES:
         result = measure(name, _effort(options))

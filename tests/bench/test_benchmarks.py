@@ -28,6 +28,16 @@ def bench(*arguments: str | Path, **variables: str) -> subprocess.CompletedProce
     return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | variables)
 
 
+def test_the_one_of_gateways_runs_when_it_is_named(tmp_path: Path) -> None:
+    ran = bench("gateways", *A_MOMENT, "--out", tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    tables = json.loads((tmp_path / "gateways.json").read_text())["tables"]
+    assert [len(table["rows"]) for table in tables] == [6, 6, 2, 2]
+    pushes = tables[2]["medians"]
+    assert pushes["at 3 gateways"]["frames sent by the home"] >= 3
+    assert pushes["at the home"]["to the home"] == 1
+
+
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Path:
     """The folder with what all of them found, which one process runs as `make bench` does."""
