@@ -8,7 +8,7 @@ older objects are found by a full collection, due when the number of objects has
 half a million.
 
 Memory freed after a burst of clients is fragmented, so malloc keeps it. When it is enough, `malloc_trim` returns it
-to the kernel.
+to the kernel. What large messages were in is kept for the next (`linux/malloc.py`), until then.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
+
+from guesthouse.linux.malloc import keep_large_buffers
 
 YOUNG: Final = 10_000
 """Net allocations between two collections. One of this size takes 1 to 2 ms."""
@@ -103,6 +105,7 @@ class MemoryTrimmer:
         """Since entry."""
 
     def __enter__(self) -> Self:
+        keep_large_buffers()
         self._kept = _resident()
         self._next = self._call_later(LOOK_SECONDS, self._look)
         return self

@@ -62,6 +62,7 @@ def main(arguments: list[str], load: Callable[[], type[WorkerLoop]] = _loop) -> 
     # Imported after inherited descriptors are closed, because it keeps a file open, and before opening is denied.
     try:
         from guesthouse.link.lane import of_worker
+        from guesthouse.linux.malloc import keep_large_buffers
         from guesthouse.wasm.engine import epoch_timer
 
         loop = load()
@@ -75,6 +76,7 @@ def main(arguments: list[str], load: Callable[[], type[WorkerLoop]] = _loop) -> 
     try:
         # Before the engine, whose threads have to be confined too.
         sandbox.apply(json.loads(options.get("--confinement", "{}")), epoch_timer.start_thread)
+        keep_large_buffers()
         worker = loop(link, lane=None if memory is None else of_worker(memory))
         privileges.check_kept(kept)
         worker.run()
