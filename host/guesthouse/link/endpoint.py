@@ -177,6 +177,8 @@ class NodeEnd(asyncio.BufferedProtocol):
         """Handle a message whose payload is in shared memory, or that releases some of it."""
         lane = self._lane
         if lane is None:
+            if self._transport is None or self._transport.is_closing():
+                return
             raise LinkError(f"a {type(message).__name__} on a link without a lane")
         if isinstance(message, Placed):
             self._on_message(lane.take(message))

@@ -131,7 +131,8 @@ class LinkWriter:
         Raises:
             OSError: the node is gone.
         """
-        if not self._messages and not self._consumers:
+        lane = self._lane
+        if not (self._messages or self._consumers or (lane is not None and lane.must_release)):
             return
         messages: list[ToNode | Raw] = [Consumed(guest.handle, guest.taken) for guest in self._consumers]
         for guest in self._consumers:
@@ -140,7 +141,6 @@ class LinkWriter:
         messages += self._messages
         self._messages.clear()
         size, self._bytes = self._bytes, 0
-        lane = self._lane
         try:
             parts = encode_parts(messages if lane is None else lane.pack(messages, size), size)
         except (LinkError, *UNENCODABLE):

@@ -14,12 +14,13 @@ import pytest
 from guesthouse.link import lane as lanes
 from guesthouse.link import to_node, to_worker
 from guesthouse.link.endpoint import BATCH_BYTES, NodeEnd, connect
-from guesthouse.link.frames import LinkError, encode, from_node
+from guesthouse.link.frames import LinkError, encode, from_node, from_worker
 from guesthouse.link.lane import LEAST, MOST, PayloadLane
 from guesthouse.link.pieces import Assembly
 from guesthouse.link.ring import ALIGNMENT
 from guesthouse.link.schema import Message
 from guesthouse.link.shared_memory import RING_BYTES, NodeMemory, WorkerMemory
+from guesthouse.worker.link import LinkWriter
 
 BIG = os.urandom(100_000)
 FROM_WORKER: list[Any] = [
@@ -305,6 +306,38 @@ async def test_a_lie_ends_the_link(link: Link, lie: Any) -> None:
     await link.say(lie)
     assert isinstance(await link.lost, LinkError)
     assert link.heard == []
+
+
+async def test_what_arrives_by_the_lane_once_the_link_is_given_up_is_dropped(link: Link) -> None:
+    """Whoever handles a message may give up the link, and with it the memory, in the middle of a frame."""
+    push = to_node.Push(1, 2, 1, BIG)
+    hear = link.heard.append
+
+    def give_up(message: Any) -> None:
+        hear(message)
+        link.end.abort()
+        link.memory.close()
+
+    link.end._on_message = give_up
+    await link.say(to_node.Pong(), *link.lane.pack([push, push], 2 * len(BIG)))
+    assert await link.lost is None
+    assert link.heard == [to_node.Pong()]
+
+
+async def test_a_worker_with_nothing_else_to_say_releases(memory: NodeMemory) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        node, worker = lanes.of_node(memory), lanes.of_worker(WorkerMemory(memory.descriptors))
+        writer = LinkWriter(theirs, worker)
+        (placed,) = node.pack([to_worker.Push(1, 2, 1, bytes(MOST))], MOST)
+        assert isinstance(placed, to_worker.Placed)
+        worker.take(placed)
+        writer.flush()
+        assert list(from_worker().feed(ours.recv(100))) == [to_node.Released(1)]
+        ours.setblocking(False)
+        writer.flush()
+        with pytest.raises(BlockingIOError):
+            ours.recv(1)
 
 
 async def test_a_link_without_a_lane_takes_nothing_by_one() -> None:
