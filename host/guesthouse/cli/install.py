@@ -53,6 +53,8 @@ def install(
     With --on or --everywhere a running node installs it on nodes of its cluster: one after the other, and on none
     before all have seen it.
     """
+    if nodes and everywhere:
+        raise click.UsageError("--everywhere is all nodes: give it without --on, or name the nodes by --on")
     folder = home_path(home)
     if nodes or everywhere:
         _install_on(folder, package, nodes, consent=yes or None, as_json=as_json)

@@ -365,7 +365,8 @@ class NodeCommands:
         administration = self._node.administration
         if administration is None:
             raise BadCommand(
-                "this node is in no cluster: set nats in the section [cluster] of guesthouse.toml, and join one"
+                "this node is in no cluster: found one with `guesthouse cluster init`, or join one with `guesthouse "
+                "cluster join`"
             )
         return administration
 

@@ -220,7 +220,7 @@ def test_an_expelled_node_is_out_and_its_key_stays_out(founded: Founded) -> None
     assert welcome.refusal == "", "the name is free"
     with pytest.raises(NotAllowed, match="has no node"):
         founded.authority.expel("x.os", NOW)
-    with pytest.raises(NotAllowed, match="cannot expel itself"):
+    with pytest.raises(NotAllowed, match="cannot expel itself: once the other nodes have left"):
         founded.authority.expel("a.os", NOW)
 
 

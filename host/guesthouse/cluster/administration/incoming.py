@@ -186,7 +186,7 @@ class IncomingPackages:
             self._throttled_log.say(SOURCE, f"install {sender}", text)
             raise NotTrusted(
                 f"{self._node} takes no packages from {sender}: name it in install_from, in the section [cluster] "
-                "of guesthouse.toml there"
+                "of guesthouse.toml there, and restart it"
             )
 
     def _forget_old(self) -> None:

@@ -144,7 +144,10 @@ class Authority:
         if card is None or card.state == "expelled":
             raise NotAllowed(f"the cluster has no node {node}: `guesthouse cluster nodes` lists them")
         if node == self._node:
-            raise NotAllowed(f"{node} holds the cluster key and cannot expel itself")
+            raise NotAllowed(
+                f"{node} holds the cluster key and cannot expel itself: once the other nodes have left, `guesthouse "
+                "cluster leave` gives the cluster up"
+            )
         self.expelled.append(card.key)
         return self.issue(node, card.key, "expelled", now)
 
