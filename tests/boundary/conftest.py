@@ -1,22 +1,38 @@
-"""Each test of the boundary is made for components that run as a whole and for those that are taken apart."""
+"""Each test of the boundary is made for components that run as a whole and for those that are taken apart. Where guests
+call the host, it is made once more with host calls that are compiled as a whole.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 import pytest
 
 from .lanes import Lane
 
+_CALL_THE_HOST: Final = (
+    "test_allocators",
+    "test_canonical_handles",
+    "test_canonical_resources",
+    "test_canonical_traps",
+    "test_conversions",
+    "test_deaths",
+    "test_fibers",
+    "test_round_trips",
+)
+
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    alone = metafunc.module.__name__.rpartition(".")[2].startswith("test_canonical")
-    metafunc.parametrize("lane", ["apart"] if alone else ["whole", "apart"], indirect=True, scope="module")
+    name = metafunc.module.__name__.rpartition(".")[2]
+    lanes = ["apart"] if name.startswith("test_canonical") else ["whole", "apart"]
+    lanes += ["frequent"] if name in _CALL_THE_HOST else []
+    metafunc.parametrize("lane", lanes, indirect=True, scope="module")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def lane(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Which of the two, while the module's tests run."""
-    Lane.apart = request.param == "apart"
+    """Which of these, while the module's tests run."""
+    Lane.apart, Lane.frequent = request.param != "whole", request.param == "frequent"
     yield request.param
-    Lane.apart = False
+    Lane.apart = Lane.frequent = False

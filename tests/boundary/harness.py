@@ -46,7 +46,8 @@ class Calls:
 
     def __init__(self, calls: dict[str, Callable[..., Any]], blocking: tuple[str, ...] = ()) -> None:
         self._calls = {
-            name: HostFunction(call, name in blocking, most=_any_size) for name, call in calls.items()
+            name: HostFunction(call, name in blocking, most=_any_size, frequent=Lane.frequent)
+            for name, call in calls.items()
         }
         self.types: dict[str, FunctionType] = {}
         self.dropped: list[tuple[int, int]] = []

@@ -8,3 +8,5 @@ class Lane:
 
     apart = False
     """Whether components are taken apart where that can be done, as the compiler does it."""
+    frequent = False
+    """Whether all host calls are `HostFunction.frequent`."""

@@ -279,7 +279,11 @@ class Guest:
         """Queue a message; wakes the guest if it waits for one."""
         self.inbox.append(message)
         if self.waiting is _MESSAGE:
-            self._wake(self._take)
+            self.wake_for_message()
+
+    def wake_for_message(self) -> None:
+        """It waits for a message, and its inbox has one."""
+        self._wake(self._take)
 
     def reply(self, call_id: int, outcome: Outcome) -> None:
         """The node's answer to a call; dropped if it is not expected."""

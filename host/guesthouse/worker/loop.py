@@ -42,6 +42,7 @@ from guesthouse.worker.traced_guest import TracedGuest
 from guesthouse.worker.trap_trace import shown_trace
 from guesthouse.worker.usage_report import UsageReport
 
+_MESSAGE: Final = WaitingFor.MESSAGE
 _TEXT_CHARACTERS: Final = 65_536
 _NO_FAILURES: Final = (ExitCause.RETURNED, ExitCause.STOPPED)
 _LONGEST_WAIT: Final = 24 * 3600.0
@@ -283,7 +284,9 @@ class WorkerLoop:
     def _message(self, message: to_worker.ToProcess) -> None:
         guest = self._guests.get(message.handle)
         if guest is not None:
-            guest.deliver(message)
+            guest.inbox.append(message)  # `deliver` to one that is at work, without a call
+            if guest.waiting is _MESSAGE:
+                guest.wake_for_message()
 
     def _close(self, closed: to_worker.Close) -> None:
         self._forget_channel(closed.channel_id)

@@ -173,11 +173,14 @@ class Source:
 
     def finish(self, expression: str, prelude: str = "", head: str = "def load(data, at, memory):\n") -> Any:
         """Compile it: a `Load`, unless `head` says otherwise."""
-        bounds = " view, size = memory.view, memory.size\n" if self.touches_memory else ""
-        body = "".join(f"{line}\n" for line in self.lines)
-        text = f"{head}{prelude}{bounds}{body} return {expression}\n"
+        text = f"{head}{prelude}{self.body()} return {expression}\n"
         exec(code_of(text, "<lifting>"), self.scope)  # noqa: S102 - no names from a component
         return self.scope["load"]
+
+    def body(self) -> str:
+        """What was added, as source that is indented by a space."""
+        bounds = " view, size = memory.view, memory.size\n" if self.touches_memory else ""
+        return bounds + "".join(f"{line}\n" for line in self.lines)
 
     def bounds(self, start: str, size: str) -> None:
         """Add a bounds check."""

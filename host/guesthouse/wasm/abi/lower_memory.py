@@ -173,9 +173,11 @@ class Fields:
     only.
     """
 
-    def __init__(self, resource_number: ResourceNumber) -> None:
+    def __init__(self, resource_number: ResourceNumber, scope: dict[str, Any] | None = None) -> None:
+        """Begin a function, or a part of one that has this scope."""
         self._resource_number = resource_number
-        self._scope: dict[str, Any] = dict(_SCOPE)
+        self._scope: dict[str, Any] = {} if scope is None else scope
+        self._scope |= _SCOPE
         self._layout, self._end = "<", 0
         self._packed: list[str] = []
         self._before, self._copies, self._after = "", "", ""
@@ -231,16 +233,17 @@ class Fields:
         self.number("I", offset, f"{name}_at")
         self.number("I", offset + 4, f"len({name})")
 
-    def finish(self, head: str) -> Store:
-        """Compile it. `head` unpacks the value into its variables."""
+    def source(self, head: str) -> str:
+        """The body of the function, indented by a space. `head` unpacks the value into its variables."""
         pack = ""
         if self._packed:
             packer = self.constant(Struct(self._layout).pack_into)
             pack = f" {packer}(memory.view, at, {', '.join(self._packed)})\n"
-        text = f"def write(value, at, memory):\n{head}{self._before}{self._copies}{pack}{self._after}"
-        exec(source_code.code_of(text, "<lowering>"), self._scope)  # noqa: S102 - no names from a component
-        write: Store = self._scope["write"]
-        return write
+        return f"{head}{self._before}{self._copies}{pack}{self._after}"
+
+    def finish(self, head: str) -> Store:
+        """Compile it: see `source`."""
+        return _compiled(self.source(head), self._scope)
 
 
 def _record(type_: Any, shape: Shape, resource_number: ResourceNumber) -> Store:
@@ -268,10 +271,9 @@ def _tuple(type_: Any, shape: Shape, resource_number: ResourceNumber) -> Store:
 def _option(type_: Any, shape: Shape, resource_number: ResourceNumber) -> Store:
     if can_be_none(type_.some):
         return _cases(type_, shape, resource_number)
-    if type_.some == STRING:
-        return _optional_bytes(Utf8, utf8_of, shape.offsets[0])
-    if type_.some == ListOf(U8):
-        return _optional_bytes(None, bytes_of, shape.offsets[0])
+    if type_.some in (STRING, ListOf(U8)):
+        source, scope = optional_bytes(type_, shape)
+        return _compiled(f" if value is None:\n  memory.view[at] = 0\n  return\n{source}", scope)
     write_some, offset = store(type_.some, shape.parts[1], resource_number), shape.offsets[0]
 
     def write(value: Any, at: int, memory: LinearMemory) -> None:
@@ -284,21 +286,27 @@ def _option(type_: Any, shape: Shape, resource_number: ResourceNumber) -> Store:
     return write
 
 
-def _optional_bytes(utf8: type[Utf8] | None, data_of: Callable[[Any], bytes], offset: int) -> Store:
-    """The writer of an optional string or `list<u8>`: how most messages reach a guest."""
-    put = Struct(f"<B{offset - 1}xII").pack_into
+def optional_bytes(type_: OptionOf, shape: Shape) -> tuple[str, dict[str, Any]]:
+    """The source of the writer of an optional string or `list<u8>` that is there, indented by a space, and what it
+    refers to: how most messages reach a guest.
+    """
+    data = (
+        "value.data if type(value) is Utf8 else utf8_of(value)" if type_.some == STRING else "bytes_of(value)"
+    )
+    source = f""" data = {data}
+ length = len(data)
+ start = memory.allocate(1, length) if length <= MAX_BYTES else room(memory, 1, length)
+ view = memory.view
+ view[start : start + length] = data
+ put_optional(view, at, 1, start, length)
+"""
+    put = Struct(f"<B{shape.offsets[0] - 1}xII").pack_into
+    return source, _SCOPE | {"Utf8": Utf8, "MAX_BYTES": MAX_BYTES, "room": room, "put_optional": put}
 
-    def write(value: Any, at: int, memory: LinearMemory) -> None:
-        if value is None:
-            memory.view[at] = 0
-            return
-        data = value.data if type(value) is utf8 else data_of(value)
-        size = len(data)
-        start = memory.allocate(1, size) if size <= MAX_BYTES else room(memory, 1, size)
-        view = memory.view
-        view[start : start + size] = data
-        put(view, at, 1, start, size)
 
+def _compiled(body: str, scope: dict[str, Any]) -> Store:
+    exec(source_code.code_of(f"def write(value, at, memory):\n{body}", "<lowering>"), scope)  # noqa: S102 - no names from a component
+    write: Store = scope["write"]
     return write
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum
 from struct import Struct
+from textwrap import indent
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -12,7 +13,7 @@ import msgspec
 from guesthouse.wasm.abi.layout import MAX_FLAT_PARAMS, MAX_FLAT_RESULTS, Shape, cases_of, shape_of
 from guesthouse.wasm.abi.lift import NO_LIMIT, ArgumentLimit, Place, ResourceNumber, Source, text
 from guesthouse.wasm.abi.lower_flat import flatten
-from guesthouse.wasm.abi.lower_memory import Fields, Store, room, store
+from guesthouse.wasm.abi.lower_memory import Fields, optional_bytes, room, store
 from guesthouse.wasm.abi.lower_scalars import convert
 from guesthouse.wasm.abi.memory import LinearMemory
 from guesthouse.wasm.abi.source_code import code_of
@@ -27,6 +28,8 @@ from guesthouse.wasm.types import (
     S32,
     S64,
     STRING,
+    U8,
+    ListOf,
     OptionOf,
     RecordOf,
     ResultOf,
@@ -68,35 +71,62 @@ def lift_arguments(
     Raises:
         UnsupportedType: one of the types cannot be passed.
     """
-    metered = needs_meter(types)
-    source = Source(resource_number, limit, metered=metered)
-    shape = shape_of(TupleOf(types))
-    flat = len(shape.flat) <= MAX_FLAT_PARAMS
-    place, at = (Place(*slots.value), 0) if flat else (Place(0), slots.value[0])
-
-    def emit() -> str:
-        values, passed = [], 0
-        for type_, part, offset in zip(types, shape.parts, shape.offsets, strict=True):
-            where = place.part(offset, passed)
-            values.append(
-                text(source, where, utf8=True)
-                if utf8 and type_ == STRING
-                else source.value(type_, part, where)
-            )
-            passed += len(part.flat)
-        return f"({', '.join(values)},)"
-
-    expression = source.segment(emit)
-    prelude = " BUDGET.begin(most())\n" if metered else ""
-    if any(map(has_handles, types)):
-        prelude += " begin()\n"
-    first, stride = slots.value
-    view_of = source.constant(views_of(first + stride * (len(shape.flat) if flat else 1)))
+    lifting = Lifting(types, slots, resource_number, utf8=utf8, limit=limit)
+    source = lifting.source
+    view_of = source.constant(views_of(lifting.bytes))
     head = f"def load(address, memory):\n data, at = {view_of}(address), 0\n"
-    read: ReadArguments = source.finish(
-        expression, prelude + ("" if flat else source.spilled(shape, at)), head
-    )
+    read: ReadArguments = source.finish(f"({', '.join(lifting.values)},)", lifting.prelude, head)
     return read
+
+
+class Lifting:
+    """The source that reads a call's arguments; see `lift_arguments`. It reads `data`, a view of the core arguments,
+    from offset `at` on, and `memory`, and assigns to these and to `view` and `size`.
+    """
+
+    def __init__(
+        self,
+        types: tuple[WitType, ...],
+        slots: Slots,
+        resource_number: ResourceNumber,
+        *,
+        utf8: bool,
+        limit: ArgumentLimit,
+    ) -> None:
+        metered = needs_meter(types)
+        source = self.source = Source(resource_number, limit, metered=metered)
+        shape = shape_of(TupleOf(types))
+        flat = len(shape.flat) <= MAX_FLAT_PARAMS
+        place, at = (Place(*slots.value), 0) if flat else (Place(0), slots.value[0])
+        values = self.values = list[str]()
+        """The expressions of the arguments."""
+
+        def emit() -> str:
+            passed = 0
+            for type_, part, offset in zip(types, shape.parts, shape.offsets, strict=True):
+                where = place.part(offset, passed)
+                values.append(
+                    text(source, where, utf8=True)
+                    if utf8 and type_ == STRING
+                    else source.value(type_, part, where)
+                )
+                passed += len(part.flat)
+            return ""
+
+        source.segment(emit)
+        self.prelude = " BUDGET.begin(most())\n" if metered else ""
+        """What comes before the source."""
+        if any(map(has_handles, types)):
+            self.prelude += " begin()\n"
+        if not flat:
+            self.prelude += source.spilled(shape, at)
+        first, stride = slots.value
+        self.bytes = first + stride * (len(shape.flat) if flat else 1)
+        """Of the core arguments that it reads."""
+
+    def body(self) -> str:
+        """The source, indented by a space."""
+        return self.prelude + self.source.body()
 
 
 class ResultWriter(msgspec.Struct, frozen=True):
@@ -166,32 +196,64 @@ def _in_slot(
 def _in_memory(
     type_: WitType, shape: Shape, forms: tuple[Form, ...], resource_number: ResourceNumber, head: Head
 ) -> Callable[..., None]:
-    write_value = store(type_, shape, resource_number)
-    fills = _compiled(type_, shape, forms, resource_number)
-    size, outside = shape.size, ~0xFFFF_FFFF | (shape.align - 1)
-
-    scope: dict[str, Any] = {
-        "constant": _constant(type_),  # what most calls return; it takes a single byte
-        "write_value": write_value,
-        "misaligned": misaligned,
-    } | head.scope
-    form = ""
-    if forms:
-        scope |= {"fills": fills, "expand": lambda value: value[0].expand(value[1:])}
-        form = """
- elif type(value) is tuple:
-  fill = fills.get(value[0])
-  if fill is None: write_value(expand(value), where, memory)
-  else: fill(value, where, memory)"""
-    text = f"""{head.text}
- if where & {outside}: misaligned(where, {shape.align})
- if where + {size} > memory.size: memory.check(where, {size})
- if value is constant: memory.view[where] = 0{form}
- else: write_value(value, where, memory)
-"""
-    exec(code_of(text, "<lowering>"), scope)  # noqa: S102 - no names from a component
+    body, scope = _lowering(type_, shape, forms, resource_number)
+    scope |= head.scope
+    exec(code_of(f"{head.text}\n{body}", "<lowering>"), scope)  # noqa: S102 - no names from a component
     write: Callable[..., None] = scope["write"]
     return write
+
+
+def lowering(
+    type_: WitType, forms: tuple[Form, ...], resource_number: ResourceNumber
+) -> tuple[str, dict[str, Any]] | None:
+    """The source of `lower_result` for a type whose result has an address, indented by a space, and what it refers to;
+    None for another type. It writes `value` to `memory` at `where`.
+    """
+    shape = shape_of(type_)
+    if len(shape.flat) <= MAX_FLAT_RESULTS:
+        return None
+    return _lowering(type_, shape, forms, resource_number)
+
+
+def _lowering(
+    type_: WitType, shape: Shape, forms: tuple[Form, ...], resource_number: ResourceNumber
+) -> tuple[str, dict[str, Any]]:
+    size, outside = shape.size, ~0xFFFF_FFFF | (shape.align - 1)
+    scope: dict[str, Any] = {
+        "constant": _constant(type_),  # what most calls return; it takes a single byte
+        "write_value": store(type_, shape, resource_number),
+        "misaligned": misaligned,
+        "expand": lambda value: value[0].expand(value[1:]),
+    }
+    form = _of_forms(type_, shape, forms, resource_number, scope) if forms else ""
+    write = " else: write_value(value, where, memory)\n"
+    if isinstance(type_, OptionOf) and type_.some in (STRING, ListOf(U8)):
+        source, names = optional_bytes(type_, shape)
+        write, scope = f" else:\n  at = where\n{indent(source, ' ')}", scope | names
+    body = f""" if where & {outside}: misaligned(where, {shape.align})
+ if where + {size} > memory.size: memory.check(where, {size})
+ if value is constant: memory.view[where] = 0
+{form}{write}"""
+    return body, scope
+
+
+def _of_forms(
+    type_: WitType,
+    shape: Shape,
+    forms: tuple[Form, ...],
+    resource_number: ResourceNumber,
+    scope: dict[str, Any],
+) -> str:
+    """The source for what has one of these forms. Adds to the scope."""
+    source, word = " elif type(value) is tuple:\n  at = where\n", "if"
+    for number, form in enumerate(forms):
+        filler = _filler(type_, shape, form, resource_number, scope)
+        if filler is not None:
+            scope[f"form{number}"] = form
+            source += f"  {word} value[0] is form{number}:\n{indent(filler, '  ')}"
+            word = "elif"
+    rest = "write_value(expand(value), where, memory)\n"
+    return source + (f"  {rest}" if word == "if" else f"  else: {rest}")
 
 
 def _constant(type_: WitType) -> object:
@@ -204,16 +266,17 @@ def _constant(type_: WitType) -> object:
 _NO_CONSTANT: Final = object()
 
 
-def _compiled(
-    type_: WitType, shape: Shape, forms: tuple[Form, ...], resource_number: ResourceNumber
-) -> dict[Form, Store]:
-    fills = ((form, _filler(type_, shape, form, resource_number)) for form in forms)
-    return {form: fill for form, fill in fills if fill is not None}
-
-
-def _filler(type_: WitType | None, shape: Shape, form: Form, resource_number: ResourceNumber) -> Store | None:
-    """The writer of a form of a type, all numbers at once. None if the type has another shape."""
-    fields, offset = Fields(resource_number), 0
+def _filler(
+    type_: WitType | None,
+    shape: Shape,
+    form: Form,
+    resource_number: ResourceNumber,
+    scope: dict[str, Any],
+) -> str | None:
+    """The source that writes a form of a type, all numbers at once. Adds to the scope. None if the type has another
+    shape.
+    """
+    fields, offset = Fields(resource_number, scope), 0
     for step in form.path:
         if not isinstance(type_, ResultOf | VariantOf):
             return None
@@ -227,7 +290,7 @@ def _filler(type_: WitType | None, shape: Shape, form: Form, resource_number: Re
     if not isinstance(type_, RecordOf) or tuple(name for name, _ in type_.fields) != form.fields:
         return None
     variables = fields.all(tuple(field for _, field in type_.fields), shape, offset)
-    return fields.finish(f" _, {', '.join(variables)} = value\n")
+    return fields.source(f" _, {', '.join(variables)} = value\n")
 
 
 def lower_parameters(

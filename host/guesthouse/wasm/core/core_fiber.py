@@ -146,7 +146,7 @@ class CoreFiber(Fiber):
         extern = self._function(instance, name)
         if core_capi.core_types_of(self.context, _address(extern) + EXTERN_OF) != _REALLOC:
             raise _lacking()  # the unchecked call needs the exact type
-        return partial(_allocate, self, memory, extern, capi.ready_pointer(_address(extern) + EXTERN_OF))
+        return _allocator_of(self, memory, extern)
 
     def _step_ended(self) -> bool:
         return self._started or self._instantiate_modules()
@@ -248,28 +248,37 @@ class CoreFiber(Fiber):
         self._reallocs.clear()
 
 
-def _allocate(
-    fiber: CoreFiber, memory: LinearMemory, keep: object, function: capi.Ready, alignment: int, size: int
-) -> int:
-    """Call the guest's `realloc` inside its host call. Guest code runs on the same stack until it is done."""
-    _put_arguments(_ARGUMENTS, 0, 0, 0, alignment, size)
-    fiber.must_finish = True
-    error = _func_call(fiber.ready_context, function, _READY_ARGUMENTS, _READY_COUNT, _READY_TRAP)
-    fiber.must_finish = False
-    if CURRENT.finish_by:  # its slice ended meanwhile, or in an earlier call
-        capi.set_epoch_deadline(fiber.context, 0)
-    if error or _TRAP.value:
-        trap, _TRAP.value = _TRAP.value, None
-        message = core_capi.take_trap(trap) if trap else capi.take_message(error)
-        raise fiber.take_fault() or classify(message)
-    address: int = _result(_ARGUMENTS)[0]
-    if address % alignment:
-        raise GuestTrap(
-            ExitCause.TRAP, f"its allocator returned {address}, which is not a multiple of {alignment}"
-        )
-    if address + size > memory.size:
-        memory.check(address, size)
-    return address
+def _allocator_of(fiber: CoreFiber, memory: LinearMemory, extern: bytearray) -> Callable[[int, int], int]:
+    """Calls the guest's `realloc`, inside a host call. Guest code runs on the same stack until it is done."""
+    context, function = fiber.ready_context, capi.ready_pointer(_address(extern) + EXTERN_OF)
+    current = CURRENT
+
+    def allocate(alignment: int, size: int, _keep: object = extern) -> int:
+        _put_arguments(_ARGUMENTS, 0, 0, 0, alignment, size)
+        fiber.must_finish = True
+        error = _func_call(context, function, _READY_ARGUMENTS, _READY_COUNT, _READY_TRAP)
+        fiber.must_finish = False
+        if current.finish_by:  # its slice ended meanwhile, or in an earlier call
+            capi.set_epoch_deadline(fiber.context, 0)
+        if error or _TRAP.value:
+            raise _failed(fiber, error)
+        address: int = _result(_ARGUMENTS)[0]
+        if address % alignment:
+            raise GuestTrap(
+                ExitCause.TRAP, f"its allocator returned {address}, which is not a multiple of {alignment}"
+            )
+        if address + size > memory.size:
+            memory.check(address, size)
+        return address
+
+    return allocate
+
+
+def _failed(fiber: CoreFiber, error: int) -> GuestTrap:
+    """Why its allocator trapped."""
+    trap, _TRAP.value = _TRAP.value, None
+    message = core_capi.take_trap(trap) if trap else capi.take_message(error)
+    return fiber.take_fault() or classify(message)
 
 
 def _address(data: bytearray) -> int:

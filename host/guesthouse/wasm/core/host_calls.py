@@ -28,6 +28,7 @@ from guesthouse.wasm.core.core_capi import (
     trap_new,
 )
 from guesthouse.wasm.core.core_fiber import CoreFiber
+from guesthouse.wasm.core.whole_calls import whole_call
 from guesthouse.wasm.engine.fiber import CURRENT
 from guesthouse.wasm.engine.host_functions import (
     DONE,
@@ -83,6 +84,10 @@ def as_core_call(
         read = lift_arguments(types, slots, number, utf8=function.utf8, limit=limit) if types else None
         return read, _finisher(function, type_, realloc, number)
 
+    if function.frequent:
+        callback = whole_call(function, type_, realloc, number, limit, _SCOPE)
+        if callback is not None:
+            return (ASYNC_CALL if function.blocks else UNCHECKED_CALL)(callback)
     takes = bool(type_.params) and not function.takes_none
     return (_blocking if function.blocks else _plain)(function.call, compiled, takes=takes)
 
@@ -269,3 +274,18 @@ def _fault(fiber: CoreFiber, error: BaseException) -> int:
     text = note_fault(fiber, error)
     made: int = trap_new(text, len(text))
     return made
+
+
+_SCOPE: Final[dict[str, Any]] = {
+    "fault": _fault,
+    "host_called": _host_called,
+    "pending": PENDING,
+    "BlockedCall": BlockedCall,
+    "put_wait": put_wait,
+    "WAIT_ADDRESS": WAIT_ADDRESS,
+    "put_address": put_address,
+    "address": _address,
+    "continuation": _continuation,
+    "done": DONE,
+}
+"""What the source of a `whole_call` refers to."""

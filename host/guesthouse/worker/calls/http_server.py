@@ -183,9 +183,10 @@ def _unfit(guest: Guest, kind: int, payload: bytes) -> Err | None:
 
 def _push(guest: Guest, channel_id: int, kind: int, payload: bytes) -> Any:
     channels, size = guest.channels, len(payload)
-    if channel_id not in channels:
+    try:
+        left = channels[channel_id] - size - PUSH_OVERHEAD  # `push_cost`, without a call
+    except KeyError:
         return _NOT_FOUND
-    left = channels[channel_id] - size - PUSH_OVERHEAD  # `push_cost`, without a call
     if left < 0:
         return _FULL
     if type(channel_id) is not int or type(payload) is not bytes:
@@ -251,8 +252,10 @@ def _channels_on(guest: Guest, path: str) -> list[int]:
 
 CALLS: Final = {
     **by_node.functions(INTERFACE),
-    "send-ws-push": HostFunction(send_ws_push, most=message_bytes, beyond=Beyond.MARK),
-    "send-ws-text": HostFunction(send_ws_text, utf8=True, most=message_bytes, beyond=Beyond.MARK),
+    "send-ws-push": HostFunction(send_ws_push, most=message_bytes, beyond=Beyond.MARK, frequent=True),
+    "send-ws-text": HostFunction(
+        send_ws_text, utf8=True, most=message_bytes, beyond=Beyond.MARK, frequent=True
+    ),
     "send-ws-push-many": HostFunction(send_ws_push_many, most=message_bytes, beyond=Beyond.MARK),
     "send-ws-text-many": HostFunction(send_ws_text_many, utf8=True, most=message_bytes, beyond=Beyond.MARK),
     "send-ws-push-to-path": HostFunction(send_ws_push_to_path, most=message_bytes, beyond=Beyond.MARK),

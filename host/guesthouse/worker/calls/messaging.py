@@ -209,9 +209,9 @@ def _respond_to_http(
 
 
 CALLS: Final = {
-    "receive": HostFunction(receive, blocks=True, forms=(PUSH,)),
-    "get-blob": HostFunction(get_blob),
-    "get-blob-text": HostFunction(get_blob_text),
+    "receive": HostFunction(receive, blocks=True, forms=(PUSH,), frequent=True),
+    "get-blob": HostFunction(get_blob, frequent=True),
+    "get-blob-text": HostFunction(get_blob_text, frequent=True),
     "has-blob": HostFunction(has_blob),
     "last-blob": HostFunction(last_blob),
     "send-request": HostFunction(send_request, most=blob_bytes, beyond=Beyond.MARK),
