@@ -64,6 +64,7 @@ from guesthouse.kernel.cluster import node_messages, session_messages
 from guesthouse.kernel.cluster.handshake import MAX_HANDSHAKE, BadHandshake, read_hello
 from guesthouse.kernel.cluster.services import MAX_MESSAGE as MAX_OF_SESSION
 from guesthouse.link.frames import MAX_FRAME, LinkError, from_node, from_worker
+from guesthouse.local_gateway.gateway_link import MOST_PACKET, BadGatewayPacket, read_packet
 from guesthouse.modules import kv, passwords
 from guesthouse.node.handover_file import MAX_RECORD, read_record
 from guesthouse.package.errors import PackageError
@@ -320,6 +321,7 @@ DOORS: Final[dict[str, Door]] = {
             (b'[{"process":""},', b"]"),
         ),
     ),
+    "gateway_packet": Door("MessagePack", MOST_PACKET, read_packet, (BadGatewayPacket,)),
     "cluster_record": Door(
         "MessagePack", MOST_RECORD_BYTES, lambda data: read(Card, b"c" + bytes(64) + data[65:]), (BadRecord,)
     ),

@@ -14,8 +14,8 @@ from .kernel import test_worker_limits as of_workers
 from .package import test_limits as of_packages
 from .worker import test_limits as of_guests
 
-LIMITLESS: Final = frozenset(("http", "monitoring", "api", "tracing", "cluster", "workers"))
-"""Sections and a number that limit nothing; what is no number limits nothing either."""
+LIMITLESS: Final = frozenset(("http", "monitoring", "api", "tracing", "cluster", "workers", "gateways"))
+"""Sections and two numbers that limit nothing; what is no number limits nothing either."""
 
 EDGES: Final = frozenset(
     (

@@ -46,6 +46,11 @@ UNUSED: Final = ("importlib.metadata", "logging.config", "http.client", "uvicorn
     "--workers", type=click.IntRange(0, 1024), help="Worker subprocesses. [default: one for each CPU but one]"
 )
 @click.option(
+    "--gateways",
+    type=click.IntRange(0, 256),
+    help="Subprocesses that hold clients' sockets and do TLS and compression. [default: 0, the node itself]",
+)
+@click.option(
     "--log-format",
     type=click.Choice(("text", "json")),
     help="How to write the log on standard error. [default: text]",
@@ -63,6 +68,7 @@ def run(
     tls_cert: str | None,
     tls_key: str | None,
     workers: int | None,
+    gateways: int | None,
     log_format: str | None,
     dev: bool | None,
     yes: bool,
@@ -83,6 +89,7 @@ def run(
         "http.tls_cert": tls_cert,
         "http.tls_key": tls_key,
         "workers": workers,
+        "gateways": gateways,
         "log_format": log_format,
         "dev": dev,
     }

@@ -75,6 +75,14 @@ _LIMITS: Final[Columns] = (
 )
 
 
+_GATEWAYS: Final[Columns] = (
+    ("GATEWAY", lambda item: str(item["gateway"])),
+    ("PID", lambda item: str(item["pid"])),
+    ("STATE", lambda item: str(item["state"])),
+    ("CONNECTIONS", lambda item: str(item["connections"])),
+    ("RESTARTS", lambda item: str(item["restarts"])),
+)
+
 SOME_FAILED: Final = 3
 """Exit code of `ps` when a process failed that should run."""
 
@@ -102,7 +110,7 @@ def ps(limits: bool, cluster: bool, home: str | None, as_json: bool) -> None:
         list_cluster(home_path(home), "ps", _PROCESSES, "no node runs a process", as_json=as_json)
         return
     items = list(ask(home_path(home), "ps"))
-    _tell_of_drain(home_path(home))
+    gateways = _tell_of_node(home_path(home))
     failed = [item for item in items if item["state"] == "failed"]
     if as_json:
         print_json(items)
@@ -113,11 +121,14 @@ def ps(limits: bool, cluster: bool, home: str | None, as_json: bool) -> None:
                 click.echo(_failure(item), err=True)
     else:
         click.echo("the node runs no process", err=True)
+    if gateways and not as_json:
+        click.echo()
+        print_table(gateways, _GATEWAYS)
     sys.exit(SOME_FAILED if failed else 0)
 
 
-def _tell_of_drain(folder: Path) -> None:
-    """Say on standard error that the node takes no new clients, if it does not."""
+def _tell_of_node(folder: Path) -> list[dict[str, Any]]:
+    """Say on standard error that the node takes no new clients, if it does not. Returns its local gateways."""
     from guesthouse.cli.drain import progress
     from guesthouse.control.control_client import ask
 
@@ -125,6 +136,8 @@ def _tell_of_drain(folder: Path) -> None:
     drain = node.get("drain")
     if drain is not None and drain["state"] != "serving":
         click.echo(f"{node['node']} {progress(drain)}", err=True)
+    gateways: list[dict[str, Any]] = node.get("gateways", [])
+    return gateways
 
 
 def list_cluster(folder: Path, what: str, columns: Columns, none: str, *, as_json: bool) -> None:

@@ -208,6 +208,8 @@ class Settings(Struct, frozen=True):
     node: str = "guesthouse.os"
     workers: int = 0
     """Worker subprocesses; 0 means one for each CPU but one, and at least one."""
+    gateways: int = 0
+    """Subprocesses that hold clients' sockets and do TLS and compression; 0 means that the node does it itself."""
     worker_silence_seconds: float = 15.0
     """For a worker to answer a ping, before it is killed and its processes are started on another."""
     worker_ready_seconds: float = 60.0

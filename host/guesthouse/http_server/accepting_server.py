@@ -12,6 +12,7 @@ from typing import Final, cast
 from uvicorn.config import Config
 
 from guesthouse.core.config import Settings
+from guesthouse.http_server.front import Front
 from guesthouse.http_server.http_connection import HttpConnection
 from guesthouse.http_server.listener import Listener
 from guesthouse.http_server.state.client_log import SOURCE
@@ -22,11 +23,18 @@ _ANSWER_SECONDS: Final = 1.0
 
 
 class AcceptingServer(PartServer):
-    """The server with our own listener. Sets `accepting` when ready."""
+    """The server with our own listener. Sets `accepting` when ready.
 
-    def __init__(self, context: Context, config: Config) -> None:
+    Args:
+        context: the server's state.
+        config: uvicorn's.
+        front: what holds the clients' sockets, if not this.
+    """
+
+    def __init__(self, context: Context, config: Config, front: Front | None = None) -> None:
         super().__init__(config)
         self._context = context
+        self._front = front
         self._listener: Listener | None = None
         self.accepting = asyncio.Event()
         self.may_accept = asyncio.Event()
@@ -44,6 +52,7 @@ class AcceptingServer(PartServer):
             tls=self.config.ssl,
             tls_seconds=limits.handshake_seconds,
             log_fault=lambda fault: context.client_faults.log(SOURCE, fault, context.monotonic()),
+            front=self._front,
         )
         self.started = True
 

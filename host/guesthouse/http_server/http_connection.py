@@ -10,7 +10,7 @@ import asyncio
 import functools
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, Literal, TypeAlias, cast
 
 import httptools
 from uvicorn.config import Config
@@ -19,6 +19,7 @@ from uvicorn.server import ServerState
 
 from guesthouse.http_server import close_codes
 from guesthouse.http_server.auth.access import Peer
+from guesthouse.http_server.behind import Behind
 from guesthouse.http_server.close_codes import Refusal
 from guesthouse.http_server.http.direct_request import DirectAnswers, DirectRequest
 from guesthouse.http_server.http.request_heads import in_origin_form, is_unambiguous, values_of
@@ -68,6 +69,11 @@ class _AmbiguousHead(Exception):
 
 class _AfterLast(Exception):
     """The head follows a request with whose response the connection ends."""
+
+
+def _release_behind(release: Callable[[], None], behind: Behind) -> None:
+    release()
+    behind.left()
 
 
 class _ResponseTransport:
@@ -135,10 +141,18 @@ class HttpConnection(HttpToolsProtocol):
         self._held = b""
         """Input beyond `_MAX_PIPELINED` requests."""
         self.due = NEVER
+        self.behind: Behind | None = None
+        """Set if a subprocess holds the socket."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
         """Start the deadline of the first request."""
         super().connection_made(transport)
+        if self.behind is not None:
+            self.client, self.server, self.scheme = (
+                self.behind.client,
+                self.behind.server,
+                cast(Literal["http", "https"], self.behind.scheme),
+            )
         self._for_responses = _ResponseTransport(transport, self._close_after_response)
         context = self._context
         admitted = self._admitted is AdmittedConnection.YES
@@ -160,6 +174,8 @@ class HttpConnection(HttpToolsProtocol):
         """The socket is closed."""
         self._context.deadlines.set(self, NEVER)
         self._context.connection_limits.release(self._address, self._admitted)
+        if self.behind is not None:
+            self.behind.left()
         self._disconnect()
         self._for_responses = None  # type: ignore[assignment] # breaks a reference cycle
         super().connection_lost(exc)
@@ -285,8 +301,10 @@ class HttpConnection(HttpToolsProtocol):
             lines += (b"\r\n", name, b": ", value)
         lines.append(b"\r\n\r\n")
         address, port = self.client or ("", 0)
-        peer = Peer(address, port, self.scheme or "http")
+        peer = Peer(address, port, self.scheme or "http", self.behind)
         release = functools.partial(self._context.connection_limits.release, self._address, self._admitted)
+        if self.behind is not None:
+            release = functools.partial(_release_behind, release, self.behind)
         self._admitted = AdmittedConnection.DROP  # released by what takes over
         # Breaks reference cycles, as uvicorn does.
         self.parser = self._for_responses = None  # type: ignore[assignment]

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
+from guesthouse.http_server.front import Front, FrontedSocket
 from guesthouse.http_server.http_connection import HttpConnection
 from guesthouse.http_server.state.connection_limits import AdmittedConnection, ConnectionAdmission
 
@@ -31,6 +32,7 @@ class Listener:
         tls: the TLS context, or None.
         tls_seconds: time-out of the TLS handshake.
         log_fault: logs why a connection cannot be accepted.
+        front: holds the sockets of admitted clients, as far as it takes them.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Listener:
         tls: ssl.SSLContext | None,
         tls_seconds: float,
         log_fault: Callable[[str], None],
+        front: Front | None = None,
     ) -> None:
         self._listening = listening
         self._connection_limits = connection_limits
@@ -50,6 +53,7 @@ class Listener:
         """TLS context for new connections."""
         self._tls_seconds = tls_seconds
         self._log_fault = log_fault
+        self._front = front
         self._loop = asyncio.get_running_loop()
         self._tasks = asyncio.TaskGroup()
         self._connecting: set[asyncio.Task[None]] = set()
@@ -111,11 +115,17 @@ class Listener:
 
     async def _connect(self, accepted: socket.socket, address: str, verdict: AdmittedConnection) -> None:
         connection = self._connection(address, verdict)
+        protocol: asyncio.Protocol = connection
         tls = self.tls
+        if self._front is not None and verdict is AdmittedConnection.YES:
+            taken = self._front.take(accepted, secure=tls is not None)
+            if taken is not None:
+                accepted, connection.behind = taken
+                protocol, tls = FrontedSocket(connection, connection.behind), None
         seconds = None if tls is None else self._tls_seconds
         try:
             await self._loop.connect_accepted_socket(
-                lambda: connection, accepted, ssl=tls, ssl_handshake_timeout=seconds
+                lambda: protocol, accepted, ssl=tls, ssl_handshake_timeout=seconds
             )
         except OSError:
             accepted.close()  # disconnected, or the TLS handshake failed
@@ -125,3 +135,5 @@ class Listener:
         finally:
             if not connection.connected:
                 self._connection_limits.release(address, verdict)
+                if connection.behind is not None:
+                    connection.behind.left()

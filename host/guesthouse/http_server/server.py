@@ -30,6 +30,7 @@ from guesthouse.http_server.auth.revocations import RevocationList
 from guesthouse.http_server.auth.tokens import Scope, Tokens
 from guesthouse.http_server.close_codes import GOING_AWAY, RESTARTING, TOKEN_REVOKED
 from guesthouse.http_server.departures import Departures
+from guesthouse.http_server.front import Front
 from guesthouse.http_server.http.app import HttpApp
 from guesthouse.http_server.http.direct_routes import DirectRoutes
 from guesthouse.http_server.http.login import Login, local_path
@@ -110,6 +111,8 @@ class HttpServer(HttpServerActions):
         local = LocalAccess(credentials.load_local_secret(home), required)
         context = new_context(router, log, settings, tokens, local)
         self._home = home
+        self.front: Front | None = None
+        """What holds the clients' sockets, if not this; set before it is entered."""
         exchanges = PendingResponses(context.router.forget)
         super().__init__(context, exchanges)
         bodies = BodyBudget(_BODIES_AT_ONCE * settings.connections.http_body_bytes)
@@ -133,7 +136,8 @@ class HttpServer(HttpServerActions):
         http = self._context.settings.http
         listening = self._listeners.listen(HTTP, http.host, http.port)
         try:
-            server = self._server = AcceptingServer(self._context, self._config(self._context.settings))
+            config = self._config(self._context.settings)
+            server = self._server = AcceptingServer(self._context, config, self.front)
         except BaseException:
             listening.close()
             raise

@@ -8,6 +8,7 @@ data that the node has not read yet.
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import struct
 import sys
@@ -41,6 +42,16 @@ def is_peer_gone(transport: asyncio.BaseTransport, silence: float) -> bool:
     except OSError:
         return True
     return state not in _ALIVE or (unanswered > 0 and milliseconds > 1000 * silence)
+
+
+def has_hung_up(transport: asyncio.BaseTransport) -> bool:
+    """Whether the other end of a socketpair was closed, at least for sending: nothing need be read to know."""
+    sock = transport.get_extra_info("socket")
+    if sock is None:
+        return True
+    poll = select.poll()
+    poll.register(sock.fileno(), select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 def _probe(sock: socket.socket, silence: float) -> None:

@@ -127,6 +127,7 @@ class _Figures(Collector):
         yield given_up
         yield from _of_processes(figures.processes)
         yield from _of_workers(figures)
+        yield from _of_gateways(figures)
         ends = CounterMetricFamily(
             "guesthouse_runs_ended", "How many runs of processes ended, by cause.", labels=("cause",)
         )
@@ -188,6 +189,33 @@ def _of_workers(figures: NodeFigures) -> Iterable[Metric]:
     yield CounterMetricFamily(
         "guesthouse_workers_replaced", "Workers that ended and were replaced.", figures.workers_replaced
     )
+
+
+def _of_gateways(figures: NodeFigures) -> Iterable[Metric]:
+    cpu = CounterMetricFamily(
+        "guesthouse_gateway_cpu_seconds", "CPU time of the gateway.", labels=("gateway",)
+    )
+    memory = GaugeMetricFamily(
+        "guesthouse_gateway_resident_memory_bytes", "Memory of the gateway.", labels=("gateway",)
+    )
+    connections = GaugeMetricFamily(
+        "guesthouse_gateway_connections", "Clients whose sockets the gateway holds.", labels=("gateway",)
+    )
+    for name, (pid, count) in figures.gateways.items():
+        connections.add_metric((name,), count)
+        used = _usage_of(pid)
+        if used is not None:
+            cpu.add_metric((name,), used[0])
+            memory.add_metric((name,), used[1])
+    if figures.gateways or figures.gateways_replaced:
+        yield cpu
+        yield memory
+        yield connections
+        yield CounterMetricFamily(
+            "guesthouse_gateways_replaced",
+            "Gateways that ended and were replaced.",
+            figures.gateways_replaced,
+        )
 
 
 def _of_traces(traced: Mapping[str, Mapping[str, int]]) -> Iterable[Metric]:

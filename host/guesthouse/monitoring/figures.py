@@ -30,6 +30,28 @@ class TracingCounts(Protocol):
         """Messages and spans, by what became of them."""
 
 
+class MeasuredGateway(Protocol):
+    """What is measured of a local gateway."""
+
+    name: str
+    os_pid: int
+
+    @property
+    def connections(self) -> int:
+        """Clients whose sockets it holds."""
+
+
+class MeasuredGateways(Protocol):
+    """What is measured of a node's local gateways."""
+
+    @property
+    def replaced(self) -> int:
+        """How many ended and were replaced."""
+
+    def alive(self) -> Sequence[MeasuredGateway]:
+        """Those that run."""
+
+
 class MeasuredNode(Protocol):
     """What is measured of a node."""
 
@@ -46,6 +68,10 @@ class MeasuredNode(Protocol):
     @property
     def draining(self) -> bool:
         """Whether it takes no new clients."""
+
+    @property
+    def local_gateways(self) -> MeasuredGateways | None:
+        """Its local gateways, if it has any."""
 
     def not_running(self) -> Iterator[tuple[str, EndedProcess]]:
         """What should run and does not, with its name in lists."""
@@ -102,6 +128,9 @@ class NodeFigures(Struct, frozen=True):
     workers: Mapping[str, int]
     """OS process ids by name."""
     workers_replaced: int
+    gateways: Mapping[str, tuple[int, int]]
+    """OS process ids of local gateways, and their connections, by name."""
+    gateways_replaced: int
     run_ends: Mapping[str, int]
     """By cause."""
     not_running: Mapping[str, int]
@@ -119,6 +148,7 @@ class NodeFigures(Struct, frozen=True):
 async def measure(node: MeasuredNode) -> NodeFigures:
     """Measure a node without holding it up."""
     traffic = await node.http.traffic()
+    gateways = node.local_gateways
     listed: list[ProcessFigures] = []
     for process in node.router.processes():
         if len(listed) < MOST_PROCESSES:
@@ -134,6 +164,10 @@ async def measure(node: MeasuredNode) -> NodeFigures:
         processes=listed,
         workers={worker.name: worker.os_pid for worker in node.workers.alive()},
         workers_replaced=node.workers.replaced,
+        gateways={}
+        if gateways is None
+        else {each.name: (each.os_pid, each.connections) for each in gateways.alive()},
+        gateways_replaced=0 if gateways is None else gateways.replaced,
         run_ends=dict(node.supervisor.run_ends),
         not_running=Counter(ended.cause for _, ended in node.not_running()),
         refusals=node.http.refusals(),

@@ -107,7 +107,24 @@ class NodeCommands:
             "run": self._node.run_id,
             "started": self._node.started,
             "drain": self._node.client_drain.status(),
+            "gateways": self._gateways(),
         }
+
+    def _gateways(self) -> list[dict[str, object]]:
+        """The local gateways."""
+        gateways = self._node.local_gateways
+        if gateways is None:
+            return []
+        return [
+            {
+                "gateway": each.name,
+                "pid": each.os_pid,
+                "state": "ready" if each.is_ready() else "starting",
+                "connections": len(each.clients),
+                "restarts": gateways.restarts[each.name],
+            }
+            for each in gateways.alive()
+        ]
 
     async def config(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
         """Each setting, and where it comes from."""

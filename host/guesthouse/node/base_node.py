@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from guesthouse.cluster.administration.administration import Administration
     from guesthouse.cluster.cluster import Cluster
     from guesthouse.cluster.gateway.gateways import Gateways
+    from guesthouse.local_gateway.local_gateways import LocalGateways
     from guesthouse.monitoring.node_tracing import Tracing
 
 
@@ -86,6 +87,8 @@ class BaseNode:
         """Ends the node, if whoever runs it can."""
         self.gateways: Gateways | None = None
         """Channels between it and other nodes, if it has joined them."""
+        self.local_gateways: LocalGateways | None = None
+        """Subprocesses that hold its clients' sockets, if it has any."""
         self.administration: Administration | None = None
         """Of the other nodes of its cluster, if it is in one."""
         self.run_id = secrets.token_hex(8)
@@ -99,6 +102,8 @@ class BaseNode:
             CannotListen: the certificate is unusable; nothing has changed.
         """
         self.http.reload(settings)
+        if self.local_gateways is not None:
+            self.local_gateways.apply(settings)
         self.supervisor.apply(settings)
         self.settings = settings
         self.log.reopen()

@@ -136,6 +136,12 @@ class Node(CommandedNode):
         modules = self.modules = Modules(router, state, settings.process, folder_of, self.clock)
         stack.callback(modules.close)
         await modules.load()
+        if settings.gateways:
+            from guesthouse.local_gateway.local_gateways import LocalGateways  # only where it is wanted
+
+            self.http.front = self.local_gateways = await stack.enter_async_context(
+                LocalGateways(settings, log)
+            )
         await stack.enter_async_context(self.http)
         await self._predecessor.load()
         self._children = Children(state, modules.forget)
@@ -181,6 +187,8 @@ class Node(CommandedNode):
             api = ApiServer(self, settings, self.api_keys, log, self.listeners)
             self.dashboard_link = (await stack.enter_async_context(api)).dashboard_link
         self.listeners.close_unused()
+        if self.local_gateways is not None:
+            await self.local_gateways.begun()
         log.write("node", "info", f"{settings.node} starts on {self.http.url} from {home.path}")
 
     def _make_http_server(self, router: RouterPort) -> HttpServer:

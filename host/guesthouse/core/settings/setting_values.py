@@ -11,12 +11,13 @@ from guesthouse.core.errors import BadSetting
 
 MIB = 1024 * 1024
 _LONGEST_SHOWN: Final = 80
-_MAY_BE_ZERO: Final = frozenset(("port", "workers", "first_delay", "sample_ratio"))
+_MAY_BE_ZERO: Final = frozenset(("port", "workers", "gateways", "first_delay", "sample_ratio"))
 _MOST: Final = {
     "port": 65_535,
     "message_bytes": 16 * MIB,
     "state_bytes": 16 * MIB,
     "workers": 1024,
+    "gateways": 256,
     "cpu_share": 1,
     "sample_ratio": 1,
     "queue_spans": 1_000_000,

@@ -15,6 +15,7 @@ from guesthouse.core.ports import ProcessPort, RouterPort
 from guesthouse.http_server import close_codes
 from guesthouse.http_server.auth.local_access import HeaderValues, LocalAccess
 from guesthouse.http_server.auth.tokens import Claims, Tokens
+from guesthouse.http_server.behind import Behind
 from guesthouse.http_server.close_codes import Refusal
 from guesthouse.http_server.routing.bindings import RESUMABLE, Bindings, WsBinding
 from guesthouse.http_server.routing.hosts import Hosts, Site
@@ -44,6 +45,8 @@ class Peer(Struct, frozen=True):
     port: int
     scheme: str
     """`http` or `https`, by the socket itself."""
+    behind: Behind | None = None
+    """Set if a subprocess holds the socket."""
 
 
 class RegisterForm(Struct, frozen=True):

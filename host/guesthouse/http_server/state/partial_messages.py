@@ -27,7 +27,8 @@ class PartialMessages:
     """
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
+        """Bytes that may be held in total."""
         self._held: dict[Holder, int] = {}
         self.total = 0
         """Bytes counted."""
@@ -49,7 +50,7 @@ class PartialMessages:
             return
         held[holder] = size
         self.total += size - was
-        while self.total > self._limit:
+        while self.total > self.limit:
             oldest = next(iter(held))
             self.total -= held.pop(oldest)
             oldest.make_room()

@@ -56,6 +56,8 @@ class WebSocketConnection(OpeningSocket):
         """Take over the socket."""
         self._transport = cast(asyncio.Transport, transport)
         self.context.connections.add(self)
+        if self.peer.behind is not None:
+            self.peer.behind.websocket = self
         high, low = write_limits(self.context.settings.connections.outbox_bytes)
         self._transport.set_write_buffer_limits(high, low)
 
@@ -122,6 +124,8 @@ class WebSocketConnection(OpeningSocket):
     def _break_cycles(self) -> None:
         """Drop references in cycles, so that memory is freed at once and not by a garbage collection."""
         self._transport.close()
+        if self.peer.behind is not None:
+            self.peer.behind.websocket = None
         self._inbound.deliver_to(discard)
         self._protocol.parser.close()
         self._drop_input()
@@ -163,6 +167,10 @@ class WebSocketConnection(OpeningSocket):
         if held > FREE or self._noted >= 0:
             restarted, self._noted = self.messages_in != self._noted, self.messages_in if held > FREE else -1
             self.context.unfinished.note(self, held, restarted=restarted)
+
+    def heard(self) -> None:
+        """See `behind.Told`."""
+        self._keepalive.heard = self.context.monotonic()
 
     def make_room(self) -> None:
         """See `partial_messages.Holder`."""

@@ -30,9 +30,9 @@ from guesthouse.http_server.close_codes import (
 from guesthouse.http_server.sessions.control_messages import ESCAPE, MAX_CONTROL_MESSAGE
 
 try:
-    from websockets.speedups import apply_mask
+    from websockets.speedups import apply_mask as apply_mask
 except ImportError:  # no compiled extension for this platform
-    from websockets.utils import apply_mask
+    from websockets.utils import apply_mask as apply_mask
 
 _TEXT: Final = int(WsMessageType.TEXT)
 _BINARY: Final = int(WsMessageType.BINARY)

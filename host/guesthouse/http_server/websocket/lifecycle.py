@@ -21,7 +21,7 @@ from guesthouse.http_server.websocket.frame_reader import MessageReader
 from guesthouse.http_server.websocket.framing import frame
 from guesthouse.http_server.websocket.keepalive import Check, Keepalive
 from guesthouse.http_server.websocket.protocol import Protocol
-from guesthouse.linux.tcp_info import is_peer_gone
+from guesthouse.linux.tcp_info import has_hung_up, is_peer_gone
 
 _PING: Final = int(WsMessageType.PING)
 
@@ -169,7 +169,11 @@ class ChannelSocket(Channel, asyncio.Protocol):
 
     def _check_paused(self, now: float) -> float:
         keepalive = self._keepalive
-        check, again = keepalive.check_paused(now, left=is_peer_gone(self._transport, keepalive.answer))
+        if self.peer.behind is None:
+            left = is_peer_gone(self._transport, keepalive.answer)
+        else:
+            left = has_hung_up(self._transport)
+        check, again = keepalive.check_paused(now, left=left)
         if check is not Check.GIVE_UP:
             return again
         if self._process is not None:

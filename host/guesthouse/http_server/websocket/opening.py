@@ -118,7 +118,9 @@ class OpeningSocket(SessionSocket):
         self._flush()
         protocol.forget_request()
         self._upgraded = True
-        self.window_bits = window_bits(protocol.extensions)
+        behind = self.peer.behind
+        if behind is None or not behind.compresses:
+            self.window_bits = window_bits(protocol.extensions)
         self._inbound.decompress_by(next((e for e in protocol.extensions if isinstance(e, Deflate)), None))
         self._begin(form)
 

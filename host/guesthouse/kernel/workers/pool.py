@@ -7,7 +7,6 @@ Ctrl-C in the node's terminal does not reach it. A worker and its link end toget
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, Protocol
@@ -17,7 +16,13 @@ from guesthouse.core.ports import LogPort
 from guesthouse.kernel.process.process import Process
 from guesthouse.kernel.workers.health_check import LOOKS, MissedHeartbeats
 from guesthouse.kernel.workers.placement import Placement
-from guesthouse.kernel.workers.worker_process import WorkerSubprocess, spawn, worker_command
+from guesthouse.kernel.workers.worker_process import (
+    WorkerSubprocess,
+    describe_exit,
+    spawn,
+    wait_or_kill,
+    worker_command,
+)
 from guesthouse.link.endpoint import NodeEnd, connect
 from guesthouse.link.frames import LinkError
 from guesthouse.link.lane import of_node
@@ -35,8 +40,6 @@ HEALTHY_SECONDS: Final = 10.0
 
 SILENCE_SECONDS: Final = 15.0
 """A worker that is silent for so long is killed (`kernel/workers/health_check.py`)."""
-
-_END_SECONDS: Final = 0.5
 
 
 class WorkerFailed(GuesthouseError):
@@ -270,14 +273,14 @@ class Workers:
             async with asyncio.TaskGroup() as tasks:
                 last_line = tasks.create_task(self._read_stderr(name, subprocess))
                 fault = await self._serve(worker, subprocess)
-                status = await _wait_or_kill(subprocess)
+                status = await wait_or_kill(subprocess)
         finally:
             worker.abandon()
             subprocess.kill()
             if subprocess.memory is not None:
                 subprocess.memory.close()
             await subprocess.wait()
-        return fault or _describe_exit(status, last_line.result())
+        return fault or describe_exit(status, last_line.result())
 
     async def _serve(self, worker: Worker, subprocess: WorkerSubprocess) -> str | None:
         """Run the worker's link until it is closed. Returns its protocol violation, if any."""
@@ -324,22 +327,3 @@ class Workers:
         async for last in subprocess.stderr_lines():
             self._log.write(name, "error", last)
         return last
-
-
-async def _wait_or_kill(subprocess: WorkerSubprocess) -> int:
-    """Wait briefly for it to exit by itself, since its own exit status tells more."""
-    try:
-        async with asyncio.timeout(_END_SECONDS):
-            return await subprocess.wait()
-    except TimeoutError:
-        subprocess.kill()
-        return await subprocess.wait()
-
-
-def _describe_exit(status: int, last_line: str) -> str:
-    how = (
-        f"exited with status {status}"
-        if status >= 0
-        else f"was killed by signal {-status} ({signal.strsignal(-status)})"
-    )
-    return f"{how}: {last_line}" if last_line else how

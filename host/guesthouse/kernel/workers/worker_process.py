@@ -23,6 +23,7 @@ _PASSED_ON: Final = ("LD_LIBRARY_PATH", "PYTHONHOME", "TMPDIR")
 _NEEDED: Final = ("msgspec", "wasmtime")
 """What a worker loads besides its own code and what comes with Python."""
 _CHUNK: Final = 8 * 1024
+_END_SECONDS: Final = 0.5
 
 
 def worker_command(confinement: Mapping[str, object] | None = None) -> list[str]:
@@ -113,23 +114,32 @@ def _folder_of(package: str) -> Path:
     return Path(spec.origin).parent.parent
 
 
-def spawn(command: Sequence[str]) -> WorkerSubprocess:
-    """Spawn a worker.
+def spawn(
+    command: Sequence[str],
+    needed: Sequence[str] = _NEEDED,
+    kind: socket.SocketKind = socket.SOCK_STREAM,
+    *,
+    shares_memory: bool = True,
+) -> WorkerSubprocess:
+    """Spawn a worker, or another subprocess of the node that has a link with it.
 
     Args:
         command: without `--link-fd N`.
+        needed: what it loads besides the host's own code and what comes with Python.
+        kind: of the link.
+        shares_memory: whether large messages may cross in memory that both have.
 
     Raises:
         OSError: the operating system refuses.
     """
     environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    folders = Path(guesthouse.__file__).parent.parent, *map(_folder_of, _NEEDED)
+    folders = Path(guesthouse.__file__).parent.parent, *map(_folder_of, needed)
     environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(map(str, folders)))
     environment["LC_ALL"] = "C.UTF-8"
-    memory = _shared_memory()
+    memory = _shared_memory() if shares_memory else None
     shared = () if memory is None else memory.descriptors
     options = ("--memory-fds", ",".join(map(str, shared))) if shared else ()
-    ours, theirs = socket.socketpair()
+    ours, theirs = socket.socketpair(type=kind)
     with theirs:
         try:
             popen = subprocess.Popen(  # noqa: S603 - the command is the node's own
@@ -157,3 +167,25 @@ def _shared_memory() -> NodeMemory | None:
         return NodeMemory()
     except (OSError, AttributeError):  # AttributeError: a Python or libc without memfd
         return None
+
+
+async def wait_or_kill(subprocess: WorkerSubprocess) -> int:
+    """Wait briefly for it to exit by itself, since its own exit status tells more."""
+    import asyncio
+
+    try:
+        async with asyncio.timeout(_END_SECONDS):
+            return await subprocess.wait()
+    except TimeoutError:
+        subprocess.kill()
+        return await subprocess.wait()
+
+
+def describe_exit(status: int, last_line: str) -> str:
+    """How a subprocess ended, and the last line that it wrote, for people."""
+    how = (
+        f"exited with status {status}"
+        if status >= 0
+        else f"was killed by signal {-status} ({signal.strsignal(-status)})"
+    )
+    return f"{how}: {last_line}" if last_line else how

@@ -1,0 +1,486 @@
+"""One client's connection through a gateway: asyncio I/O around the pure parts.
+
+Bytes pass as they are, but for the messages of a WebSocket with compression. Whichever side does not read holds up the
+other, and either's end is the other's once all is passed on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import chain
+from typing import Final, Protocol, cast
+
+from guesthouse.http_server.websocket.deflate import Deflate
+from guesthouse.http_server.websocket.protocol import MAX_HEAD
+from guesthouse.linux.tcp_info import is_peer_gone
+from guesthouse.local_gateway.deflating import Deflating, SharedDeflate
+from guesthouse.local_gateway.inflating import Inflating
+from guesthouse.local_gateway.upgrades import HEAD_END, agreed, may_begin_upgrade, offers_compression
+
+COMPRESSES: Final = b"\x01"
+PASSES: Final = b"\x00"
+"""The first byte that the node gets of a connection: whether the gateway compresses what it sends."""
+
+_HEAD_SECONDS: Final = 0.25
+"""How long a request's head may take to be looked at as a whole."""
+_AT_ONCE: Final = 512 * 1024
+"""Bytes that are passed on of one read; the rest yields to other clients."""
+_BUFFERED: Final = 64 * 1024
+_HEARD_SECONDS: Final = 1.0
+
+
+class Owner(Protocol):
+    """The gateway."""
+
+    shared: SharedDeflate
+    message_bytes: int
+    close_seconds: float
+    pong_seconds: float
+    unread_seconds: float
+    """How long a client may read nothing of what is left for it, or be gone while the node takes nothing of what it
+    sent.
+    """
+
+    def heard(self, number: int) -> None:
+        """A client sends a message that is not whole."""
+
+    def holds(self, relay: ClientRelay, size: int, *, restarted: bool) -> None:
+        """So much of a message that is not whole is held for a client."""
+
+    def crowded(self, number: int) -> None:
+        """A client's message that is not whole is given up."""
+
+    def ended(self, relay: ClientRelay) -> None:
+        """Both sockets are closed."""
+
+
+class ClientRelay:
+    """One connection.
+
+    Args:
+        owner: the gateway.
+        number: the node's, for it.
+        secure: whether the client speaks TLS.
+    """
+
+    __slots__ = (
+        "_answer", "_client_gone", "_deflating", "_gone_at", "_head", "_heard_at", "_inflating", "_loop", "_node_ended",
+        "_owner",
+        "_pending", "_scheduled", "_timer", "_waits_for_answer", "client", "node", "number", "secure",
+    )  # fmt: skip
+
+    def __init__(self, owner: Owner, number: int, *, secure: bool) -> None:
+        self._owner = owner
+        self.number = number
+        self.secure = secure
+        self._loop = asyncio.get_running_loop()
+        self.client = ClientSide(self)
+        self.node = NodeSide(self)
+        self._head: bytes | None = b""
+        """What came before it was known what the connection is."""
+        self._answer: bytes | None = None
+        """Of the response to an upgrade."""
+        self._waits_for_answer = False
+        self._inflating: Inflating | None = None
+        self._deflating: Deflating | None = None
+        self._pending: Iterator[bytes] | None = None
+        """What is still to be passed to the node of what was read."""
+        self._scheduled = False
+        self._heard_at = 0.0
+        self._client_gone = self._node_ended = False
+        self._gone_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    # From the client.
+
+    def from_client(self, data: bytes) -> None:
+        """Bytes of the client."""
+        if self._waits_for_answer:
+            self._head = (self._head or b"") + data
+            self.client.pause()
+        elif self._head is not None:
+            self._begin(self._head + data)
+        elif self._inflating is None:
+            self.node.write(data)
+        else:
+            self._pass_on(data)
+
+    def _begin(self, head: bytes) -> None:
+        self._head = head
+        if may_begin_upgrade(head):
+            if self._timer is None:
+                self._timer = self._loop.call_later(_HEAD_SECONDS, self._decide)
+        else:
+            self._decide()
+
+    def _decide(self) -> None:
+        """Tell the node what the connection is."""
+        head, self._head = self._head, None
+        self._cancel()
+        if head is None:
+            return
+        if not offers_compression(head):
+            self.node.write(PASSES + head)
+            return
+        end = head.find(HEAD_END) + len(HEAD_END)
+        self._waits_for_answer, self._answer = True, b""
+        self.node.write(COMPRESSES + head[:end])
+        if len(head) > end:
+            self._head = head[end:]
+            self.client.pause()
+
+    def _pass_on(self, data: bytes) -> None:
+        inflating = self._inflating
+        assert inflating is not None  # noqa: S101 - for the type checker: the callers look
+        new = inflating.receive(data)
+        self._pending = new if self._pending is None else chain(self._pending, new)
+        if not self._scheduled:
+            self._work()
+
+    def _work(self) -> None:
+        """Pass on what was read, until the node takes no more or others have their turn."""
+        self._scheduled = False
+        pending, inflating, node = self._pending, self._inflating, self.node
+        if pending is None or inflating is None:
+            return
+        passed, output = 0, []
+        for part in pending:
+            output.append(part)
+            passed += len(part)
+            if passed >= _AT_ONCE:
+                break
+        else:
+            self._pending = None
+        if output:
+            node.write(output[0] if len(output) == 1 else b"".join(output))
+        self._note(inflating, restarted=bool(output))
+        if self._pending is None:
+            self.read_on()
+        else:
+            self.client.pause()
+            self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._scheduled and self._pending is not None and not self.node.full:
+            self._scheduled = True
+            self._loop.call_soon(self._work)
+
+    def _note(self, inflating: Inflating, *, restarted: bool) -> None:
+        held = inflating.held
+        self._owner.holds(self, held, restarted=restarted)
+        now = self._loop.time()
+        if held and not restarted and now - self._heard_at >= _HEARD_SECONDS:
+            self._heard_at = now
+            self._owner.heard(self.number)
+
+    def read_on(self) -> None:
+        """The node takes more: go on with what was read, then read."""
+        if self._pending is not None:
+            self._schedule()
+        elif self._client_gone:
+            self.node.finish()
+        elif not self.node.full and not (self._waits_for_answer and self._head is not None):
+            self.client.resume()
+
+    def client_ended(self, *, gone: bool) -> None:
+        """The client sends no more; or its socket is closed."""
+        if self._head is not None and not self._waits_for_answer:
+            self._decide()
+        self._client_gone = True
+        if self._pending is None:
+            self.node.finish()
+        if gone:
+            self.node.resume()  # nobody is held up any more by what was for the client
+        if self._node_ended:
+            self._close()
+        elif gone:
+            self._after(self._owner.unread_seconds, self.node.abort)
+        self._end()
+
+    # From the node.
+
+    def from_node(self, data: bytes) -> None:
+        """Bytes of the node."""
+        if self._answer is not None:
+            self._answered(self._answer + data)
+        elif self._deflating is None:
+            self.client.write(data)
+        else:
+            for part in self._deflating.receive(data):
+                self.client.write(part)
+
+    def _answered(self, answer: bytes) -> None:
+        """The response to the upgrade comes, and perhaps what follows it."""
+        end = answer.find(HEAD_END) + len(HEAD_END)
+        if end < len(HEAD_END) and len(answer) < MAX_HEAD:
+            self._answer = answer
+            return
+        self._answer = None
+        self._waits_for_answer = False
+        found = agreed(answer[:end])
+        self.client.write(answer[:end])
+        if found is not None:
+            self._compress(*found)
+        if len(answer) > end:
+            self.from_node(answer[end:])
+        early, self._head = self._head, None
+        if early:
+            self.from_client(early)
+        self.read_on()
+
+    def _compress(self, deflate: Deflate, bits: int) -> None:
+        self._inflating = Inflating(deflate, self._owner.message_bytes)
+        self._deflating = Deflating(self._owner.shared, bits)
+
+    def node_ended(self, *, gone: bool) -> None:
+        """The node sends no more; or its socket is closed."""
+        self._node_ended = True
+        if gone:
+            self._pending = None
+        self.client.finish()
+        if self._client_gone:
+            self._close()
+        if not self.client.over:
+            self._linger(-1, 0.0)
+        self._end()
+
+    def _close(self) -> None:
+        """Neither end sends any more: close both sockets once all is sent."""
+        self._pending = None
+        self.client.close()
+        self.node.close()
+
+    def _linger(self, left: int, since: float) -> None:
+        """Close the client's socket once it has had time to close it itself, and to read what is left for it.
+
+        Args:
+            left: bytes that were left for it when this was called last.
+            since: when those were fewer than before.
+        """
+        now, unsent = self._loop.time(), self.client.unsent
+        if unsent != left:
+            since = now
+        elif not unsent or now - since >= self._owner.unread_seconds:
+            self.client.abort()
+            return
+        self._after(self._owner.close_seconds, partial(self._linger, unsent, since))
+
+    # Both.
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the node has sent all that it will."""
+        return self._node_ended
+
+    def check_left(self, now: float) -> None:
+        """Notice a client that has left while the node reads nothing of it."""
+        if (
+            not self.client.paused
+            or self.client.over
+            or not self.node.full
+            or not self.client.is_gone(self._owner.pong_seconds)
+        ):
+            self._gone_at = 0.0
+        elif not self._gone_at:
+            self._gone_at = now
+        elif now - self._gone_at >= self._owner.unread_seconds:
+            self.abort()
+
+    def make_room(self) -> None:
+        """See `partial_messages.Holder`: the node closes it."""
+        self._owner.crowded(self.number)
+        self._pending = self._inflating = None
+        self.client.discard()
+
+    def abort(self) -> None:
+        """Close both sockets now."""
+        self.client.abort()
+        self.node.abort()
+
+    def _after(self, seconds: float, call: Callable[[], None]) -> None:
+        self._cancel()
+        self._timer = self._loop.call_later(seconds, call)
+
+    def _cancel(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+
+    def _end(self) -> None:
+        """One socket is closed."""
+        if self.client.over and self.node.over:
+            self._cancel()
+            self._owner.ended(self)
+
+
+class _Side(asyncio.Protocol):
+    """One socket of a relay."""
+
+    __slots__ = ("_early", "_finished", "_relay", "_transport", "full", "over", "paused")
+
+    def __init__(self, relay: ClientRelay) -> None:
+        self._relay = relay
+        self._transport: asyncio.Transport | None = None
+        self._finished = False
+        self._early: list[bytes] = []
+        """What is for it before it is there."""
+        self.over = False
+        """Whether it is closed."""
+        self.full = False
+        """Whether it takes no more for now."""
+        self.paused = False
+        """Whether it is not read."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The socket is there."""
+        self._transport = made = cast(asyncio.Transport, transport)
+        made.set_write_buffer_limits(_BUFFERED, _BUFFERED // 4)
+        early, self._early = self._early, []
+        made.writelines(early)
+        if self.over:
+            made.abort()
+        elif self._finished:
+            self._finished = False
+            self.finish()
+
+    def pause(self) -> None:
+        """Read no more."""
+        if not self.paused and self._transport is not None and not self.over:
+            self.paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self.paused and self._transport is not None and not self.over:
+            self.paused = False
+            self._transport.resume_reading()
+
+    def write(self, data: bytes) -> None:
+        """Send."""
+        if self._finished or self.over:
+            return
+        if self._transport is None:
+            self._early.append(data)
+        else:
+            self._transport.write(data)
+
+    def finish(self) -> None:
+        """Nothing more is sent."""
+        transport = self._transport
+        if self._finished or self.over:
+            return
+        self._finished = True
+        if transport is None:
+            return  # as soon as it is there
+        if transport.can_write_eof():
+            transport.write_eof()
+        else:
+            transport.close()
+
+    def close(self) -> None:
+        """Close once all is sent."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close now."""
+        if self._transport is None:
+            self.over = True
+        else:
+            self._transport.abort()
+
+    @property
+    def made(self) -> bool:
+        """Whether the connection was there."""
+        return self._transport is not None
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that it has not taken."""
+        return 0 if self._transport is None or self.over else self._transport.get_write_buffer_size()
+
+
+class ClientSide(_Side):
+    """The client's socket."""
+
+    __slots__ = ("_discards",)
+
+    def __init__(self, relay: ClientRelay) -> None:
+        super().__init__(relay)
+        self._discards = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection is there, with TLS if it has any."""
+        super().connection_made(transport)
+        self._relay.node.resume()
+
+    def data_received(self, data: bytes) -> None:
+        """The client sends."""
+        if not self._discards:
+            self._relay.from_client(data)
+
+    def eof_received(self) -> bool:
+        """The client sends no more."""
+        self._relay.client_ended(gone=False)
+        return not self._relay.secure
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is closed."""
+        self.over = True
+        self._relay.client_ended(gone=True)
+
+    def pause_writing(self) -> None:
+        """The client reads too slowly."""
+        self.full = True
+        self._relay.node.pause()
+
+    def resume_writing(self) -> None:
+        """The client reads."""
+        self.full = False
+        self._relay.node.resume()
+
+    def discard(self) -> None:
+        """Pass on nothing more."""
+        self._discards = True
+        self.resume()
+
+    def is_gone(self, silence: float) -> bool:
+        """Whether the client has left, though its socket is not read."""
+        return self._transport is not None and is_peer_gone(self._transport, silence)
+
+
+class NodeSide(_Side):
+    """The way to the node."""
+
+    __slots__ = ()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Nothing is read before the client is there."""
+        super().connection_made(transport)
+        self.pause()
+
+    def data_received(self, data: bytes) -> None:
+        """The node sends."""
+        self._relay.from_node(data)
+
+    def eof_received(self) -> bool:
+        """The node sends no more."""
+        self._relay.node_ended(gone=False)
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is closed."""
+        self.over = True
+        self._relay.node_ended(gone=True)
+
+    def pause_writing(self) -> None:
+        """The node takes no more."""
+        self.full = True
+        self._relay.client.pause()
+
+    def resume_writing(self) -> None:
+        """The node takes more."""
+        self.full = False
+        self._relay.read_on()

@@ -1,0 +1,126 @@
+"""What the node and a local gateway tell each other, beside the connections that they share. Pure but for the sockets.
+
+Each message is a packet of its own. With `Take` come two descriptors: the client's socket, and the gateway's end of
+the way to the node.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Annotated, Final, TypeAlias
+
+import msgspec
+from msgspec import Meta, Struct
+
+from guesthouse.core.errors import GuesthouseError
+
+MOST_PACKET: Final = 16 * 1024
+_PASSED: Final = 2
+
+_Text: TypeAlias = Annotated[str, Meta(max_length=4096)]
+_Number: TypeAlias = Annotated[int, Meta(ge=0, lt=2**53)]
+
+
+class BadGatewayPacket(GuesthouseError):
+    """What came from the other end is no message."""
+
+
+class _Packet(Struct, frozen=True, array_like=True):
+    """Base of all."""
+
+
+class Configure(_Packet, tag=0, frozen=True):
+    """Settings, from now on. Times are seconds, sizes bytes."""
+
+    tls_cert: _Text | None
+    tls_key: _Text | None
+    handshake_seconds: float
+    close_seconds: float
+    ping_seconds: float
+    pong_seconds: float
+    message_bytes: int
+    """Beyond which a message is refused whatever it is."""
+    unfinished_bytes: int
+
+
+class Take(_Packet, tag=1, frozen=True):
+    """A client has connected."""
+
+    number: _Number
+    secure: bool
+    """Whether it speaks TLS."""
+
+
+class Ping(_Packet, tag=2, frozen=True):
+    """Whether the gateway still runs."""
+
+
+class Ready(_Packet, tag=0, frozen=True):
+    """The gateway has taken the settings, and takes clients."""
+
+
+class Heard(_Packet, tag=1, frozen=True):
+    """A client sends a message that is not whole yet."""
+
+    number: _Number
+
+
+class Crowded(_Packet, tag=2, frozen=True):
+    """All clients' messages that are not whole take too much memory, and this one's is to be given up."""
+
+    number: _Number
+
+
+class Fault(_Packet, tag=3, frozen=True):
+    """Something that the node should log."""
+
+    text: _Text
+
+
+class Pong(_Packet, tag=4, frozen=True):
+    """It does."""
+
+
+ToLocalGateway: TypeAlias = Configure | Take | Ping
+FromLocalGateway: TypeAlias = Ready | Heard | Crowded | Fault | Pong
+
+encode: Final = msgspec.msgpack.Encoder().encode
+_from_gateway: Final = msgspec.msgpack.Decoder(FromLocalGateway)
+_to_gateway: Final = msgspec.msgpack.Decoder(ToLocalGateway)
+
+
+def read_packet(packet: bytes) -> FromLocalGateway:
+    """A message of a gateway.
+
+    Raises:
+        BadGatewayPacket: it is none.
+    """
+    try:
+        return _from_gateway.decode(packet)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise BadGatewayPacket(str(error)) from None
+
+
+def receive(link: socket.socket) -> tuple[ToLocalGateway, list[socket.socket]] | None:
+    """The next message of the node and the sockets that came with it; None at the end.
+
+    Raises:
+        BlockingIOError: there is none yet.
+        BadGatewayPacket: it is no message.
+    """
+    packet, descriptors, _, _ = socket.recv_fds(link, MOST_PACKET, _PASSED)
+    sockets = [socket.socket(fileno=each) for each in descriptors]
+    for each in sockets:
+        os.set_inheritable(each.fileno(), False)
+    if not packet:
+        return None
+    try:
+        message = _to_gateway.decode(packet)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise BadGatewayPacket(str(error)) from None
+    if isinstance(message, Take) and len(sockets) != _PASSED:
+        for each in sockets:
+            each.close()
+        raise BadGatewayPacket("a client came without its sockets")
+    return message, sockets
