@@ -202,8 +202,9 @@ class LocalGateways:
     def apply(self, settings: Settings) -> None:
         """Apply reloaded settings, and have the certificate read again, for new connections."""
         self._settings = settings
-        for gateway in self._alive:
-            gateway.send(self._configuration())
+        for gateway in self.alive():
+            if not gateway.send(self._configuration()):
+                gateway.close("did not take the settings")
 
     def take(self, accepted: socket.socket, *, secure: bool) -> tuple[socket.socket, Behind] | None:
         """See `Front`."""
