@@ -123,7 +123,7 @@ class NodeCommands:
                 "connections": len(each.clients),
                 "restarts": gateways.restarts[each.name],
             }
-            for each in gateways.alive()
+            for each in sorted(gateways.alive(), key=lambda each: each.name)
         ]
 
     async def config(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
