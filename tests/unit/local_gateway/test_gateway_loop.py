@@ -163,7 +163,7 @@ async def test_compressed_messages_reach_the_node_plain_and_plain_ones_the_clien
             header = await node.read(client, 2)
             assert header[0] == 0xC1
             payload = await node.read(client, header[1])
-            assert zlib.decompress(payload + b"\0\0\xff\xff", -15) == text
+            assert zlib.decompressobj(-15).decompress(payload) == text
             assert await node.read(client, 6) == b"\x8a\x04ping"
 
 
@@ -248,7 +248,7 @@ def test_frames_are_found_however_the_bytes_are_cut(step: int) -> None:
     sent = [
         (masked(0x81, b"plain"), masked(0x81, b"plain")),
         (masked(0xC1, deflated(text)), masked(0x81, text)),
-        (masked(0x41, deflated(text)), masked(0x01, text)),
+        (masked(0x41, deflated(text) + b"\0\0\xff\xff"), masked(0x01, text)),
         (masked(0x8A, b""), masked(0x8A, b"")),
         (masked(0x80, b"\x00"), masked(0x80, b"")),
         (masked(0x02, b"x" * 70_000), masked(0x02, b"x" * 70_000)),
