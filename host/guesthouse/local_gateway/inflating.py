@@ -6,6 +6,7 @@ too: the node refuses it as if the client were its own. So this decides nothing 
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from struct import Struct
 from typing import Final
@@ -130,16 +131,31 @@ class Inflating:
         self._follow(first, compressed=True)
         body = start + header
         payload = apply_mask(memoryview(data)[body : body + length], data[body - 4 : body])
-        frame = Frame(_OPCODES[opcode], payload, bool(first & _FIN), bool(first & _COMPRESSED))
-        first &= ~_COMPRESSED
         try:
-            plain = bytes(self._deflate.decode(frame, max_size=self._most).data)
-        except PayloadTooBig:
-            return self._refused(data, _long(first, _MASKED | 127, _ENDLESS) + _NO_MASK)
-        except ProtocolError:
+            plain = self._decompressed(first, payload)
+        except (ProtocolError, zlib.error):
             broken = _short(first | _COMPRESSED, _MASKED | len(_NO_DEFLATE)) + _NO_MASK + _NO_DEFLATE
             return self._refused(data, broken)
+        first &= ~_COMPRESSED
+        if plain is None:
+            return self._refused(data, _long(first, _MASKED | 127, _ENDLESS) + _NO_MASK)
         return body + length, (_header(first, len(plain)), plain)
+
+    def _decompressed(self, first: int, payload: bytes) -> bytes | None:
+        """The payload of a frame, decompressed; None if it is too large.
+
+        Raises:
+            ProtocolError: it is not valid DEFLATE data.
+            zlib.error: the same.
+        """
+        opcode = _OPCODES[first & 0x0F]
+        if first & _FIN and opcode is not Opcode.CONT:
+            return self._deflate.decompressed(payload, self._most)
+        frame = Frame(opcode, payload, bool(first & _FIN), bool(first & _COMPRESSED))
+        try:
+            return bytes(self._deflate.decode(frame, max_size=self._most).data)
+        except PayloadTooBig:
+            return None
 
     def _breaks_rules(self, first: int, second: int) -> bool:
         """Whether the node refuses a frame with these first bytes."""
