@@ -185,7 +185,6 @@ def run(effort: Effort) -> Result:
             Column("node", "µs/message"),
             Column("gateways", "µs/message"),
             Column("workers", "µs/message"),
-            Column("node busy", "%"),
         ],
     )
     with ExitStack() as stack:
@@ -195,9 +194,9 @@ def run(effort: Effort) -> Result:
         }
         for _ in range(effort.rounds):
             for name, node in nodes.items():
-                before, begin = _parts(node), perf_counter()
+                before = _parts(node)
                 found = load(urlsplit(node.url).netloc, connections, effort.seconds)
-                took, after = perf_counter() - begin, _parts(node)
+                after = _parts(node)
                 each = {part: (after[part] - before[part]) / found["messages"] * 1e6 for part in before}
                 table.add(
                     name,
@@ -205,7 +204,6 @@ def run(effort: Effort) -> Result:
                     node=each["node"],
                     gateways=each["gateways"],
                     workers=each["workers"],
-                    node_busy=(after["node"] - before["node"]) / took * 100,
                 )
     result.tables.append(table)
     cores = len(os.sched_getaffinity(0))
