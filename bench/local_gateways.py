@@ -176,7 +176,7 @@ def _parts(node: Server) -> dict[str, float]:
 
 def run(effort: Effort) -> Result:
     """Measure the same load on a node without and with gateways."""
-    result = Result("gateways", "Large compressed messages, with and without local gateways")
+    result = Result("local_gateways", "Large compressed messages, with and without local gateways")
     connections = effort.count(CONNECTIONS)
     table = Table(
         f"{connections} connections that echo {SIZE // 1024} KiB of JSON, compressed both ways",

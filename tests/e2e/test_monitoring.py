@@ -143,8 +143,11 @@ async def test_refusals_are_counted_by_code_and_reason(start: StartNode) -> None
 
 
 async def test_the_documentation_names_each_metric_and_no_other(start: StartNode) -> None:
-    traced = {"tracing_endpoint": "http://127.0.0.1:9"}  # whose metrics are there with it alone
-    url = await listener(await start("echo-c", settings=MONITORED | traced))
+    more = {
+        "tracing_endpoint": "http://127.0.0.1:9",
+        "gateways": 1,
+    }  # whose metrics are there with them alone
+    url = await listener(await start("echo-c", settings=MONITORED | more))
     page = (ROOT / "docs/monitoring.md").read_text()
     table = page[page.index("## Metrics") : page.index("## Prometheus")]
     named = set(re.findall(r"`(guesthouse_[a-z_]+)", table))

@@ -271,7 +271,9 @@ class LocalGateways:
     async def _one_life(self, name: str, begun: asyncio.Future[None]) -> str:
         """Spawn a gateway and run it to its end. Returns why it ended."""
         try:
-            subprocess = spawn(gateway_command(self._settings), _NEEDED, socket.SOCK_SEQPACKET)
+            subprocess = spawn(
+                gateway_command(self._settings), _NEEDED, socket.SOCK_SEQPACKET, shares_memory=False
+            )
         except OSError as error:  # too many open files or too little memory: retried later
             return f"could not be spawned: {error.strerror}"
         gateway = LocalGateway(name, subprocess.link, subprocess.pid, self._log)
