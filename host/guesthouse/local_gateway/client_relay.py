@@ -30,7 +30,7 @@ _AT_ONCE: Final = 512 * 1024
 _HEARD_SECONDS: Final = 1.0
 
 
-class Owner(Protocol):
+class RelayOwner(Protocol):
     """The gateway."""
 
     shared: SharedDeflate
@@ -70,7 +70,7 @@ class ClientRelay:
         "_pending", "_scheduled", "_timer", "_waits_for_answer", "client", "node", "number", "secure",
     )  # fmt: skip
 
-    def __init__(self, owner: Owner, number: int, *, secure: bool) -> None:
+    def __init__(self, owner: RelayOwner, number: int, *, secure: bool) -> None:
         self._owner = owner
         self.number = number
         self.secure = secure

@@ -30,7 +30,7 @@ class _Packet(Struct, frozen=True, array_like=True):
     """Base of all."""
 
 
-class Configure(_Packet, tag=0, frozen=True):
+class ConfigureGateway(_Packet, tag=0, frozen=True):
     """Settings, from now on. Times are seconds, sizes bytes."""
 
     tls_cert: _Text | None
@@ -44,7 +44,7 @@ class Configure(_Packet, tag=0, frozen=True):
     unfinished_bytes: int
 
 
-class Take(_Packet, tag=1, frozen=True):
+class TakeClient(_Packet, tag=1, frozen=True):
     """A client has connected."""
 
     number: _Number
@@ -52,38 +52,38 @@ class Take(_Packet, tag=1, frozen=True):
     """Whether it speaks TLS."""
 
 
-class Ping(_Packet, tag=2, frozen=True):
+class PingGateway(_Packet, tag=2, frozen=True):
     """Whether the gateway still runs."""
 
 
-class Ready(_Packet, tag=0, frozen=True):
+class GatewayReady(_Packet, tag=0, frozen=True):
     """The gateway has taken the settings, and takes clients."""
 
 
-class Heard(_Packet, tag=1, frozen=True):
+class ClientHeard(_Packet, tag=1, frozen=True):
     """A client sends a message that is not whole yet."""
 
     number: _Number
 
 
-class Crowded(_Packet, tag=2, frozen=True):
+class ClientCrowded(_Packet, tag=2, frozen=True):
     """All clients' messages that are not whole take too much memory, and this one's is to be given up."""
 
     number: _Number
 
 
-class Fault(_Packet, tag=3, frozen=True):
+class GatewayFault(_Packet, tag=3, frozen=True):
     """Something that the node should log."""
 
     text: _Text
 
 
-class Pong(_Packet, tag=4, frozen=True):
+class GatewayPong(_Packet, tag=4, frozen=True):
     """It does."""
 
 
-ToLocalGateway: TypeAlias = Configure | Take | Ping
-FromLocalGateway: TypeAlias = Ready | Heard | Crowded | Fault | Pong
+ToLocalGateway: TypeAlias = ConfigureGateway | TakeClient | PingGateway
+FromLocalGateway: TypeAlias = GatewayReady | ClientHeard | ClientCrowded | GatewayFault | GatewayPong
 
 encode: Final = msgspec.msgpack.Encoder().encode
 _from_gateway: Final = msgspec.msgpack.Decoder(FromLocalGateway)
@@ -119,7 +119,7 @@ def receive(link: socket.socket) -> tuple[ToLocalGateway, list[socket.socket]] |
         message = _to_gateway.decode(packet)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadGatewayPacket(str(error)) from None
-    if isinstance(message, Take) and len(sockets) != _PASSED:
+    if isinstance(message, TakeClient) and len(sockets) != _PASSED:
         for each in sockets:
             each.close()
         raise BadGatewayPacket("a client came without its sockets")

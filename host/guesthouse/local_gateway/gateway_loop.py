@@ -14,14 +14,14 @@ from guesthouse.local_gateway.client_relay import ClientRelay
 from guesthouse.local_gateway.deflating import SharedDeflate
 from guesthouse.local_gateway.gateway_link import (
     BadGatewayPacket,
-    Configure,
-    Crowded,
-    Fault,
+    ClientCrowded,
+    ClientHeard,
+    ConfigureGateway,
     FromLocalGateway,
-    Heard,
-    Pong,
-    Ready,
-    Take,
+    GatewayFault,
+    GatewayPong,
+    GatewayReady,
+    TakeClient,
     encode,
     receive,
 )
@@ -36,7 +36,7 @@ _CIPHERS: Final = "TLSv1"
 
 
 class GatewayLoop:
-    """The gateway. Implements `client_relay.Owner`.
+    """The gateway. Implements `client_relay.RelayOwner`.
 
     Args:
         link: to the node.
@@ -89,21 +89,21 @@ class GatewayLoop:
             except (BlockingIOError, InterruptedError):
                 return
             except (OSError, BadGatewayPacket) as error:
-                self._say(Fault(f"what the node sent cannot be taken: {error}"))
+                self._say(GatewayFault(f"what the node sent cannot be taken: {error}"))
                 received = None
             if received is None:
                 self._loop.remove_reader(self._link)
                 self._ended.set()
                 return
             message, sockets = received
-            if isinstance(message, Configure):
+            if isinstance(message, ConfigureGateway):
                 self._configure(message)
-            elif isinstance(message, Take):
+            elif isinstance(message, TakeClient):
                 self._take(message, *sockets)
             else:
-                self._say(Pong())
+                self._say(GatewayPong())
 
-    def _configure(self, settings: Configure) -> None:
+    def _configure(self, settings: ConfigureGateway) -> None:
         self._handshake_seconds = settings.handshake_seconds
         self.close_seconds, self.pong_seconds = settings.close_seconds, settings.pong_seconds
         self.unread_seconds = settings.ping_seconds + settings.pong_seconds
@@ -113,25 +113,25 @@ class GatewayLoop:
             try:
                 self._tls = _tls(settings.tls_cert, settings.tls_key)
             except (OSError, ValueError) as error:
-                self._say(Fault(f"cannot load TLS certificate {settings.tls_cert} ({error})"))
+                self._say(GatewayFault(f"cannot load TLS certificate {settings.tls_cert} ({error})"))
                 return
-        self._say(Ready())
+        self._say(GatewayReady())
 
     def _say(self, message: FromLocalGateway) -> None:
         """Tell the node; what it does not take at once is left out."""
-        if isinstance(message, Fault):
-            message = Fault(message.text[:_MOST_TEXT])
+        if isinstance(message, GatewayFault):
+            message = GatewayFault(message.text[:_MOST_TEXT])
         with contextlib.suppress(OSError):
             self._link.send(encode(message))
 
     # Clients.
 
-    def _take(self, message: Take, client: socket.socket, node: socket.socket) -> None:
+    def _take(self, message: TakeClient, client: socket.socket, node: socket.socket) -> None:
         task = self._tasks.create_task(self._connect(message, client, node))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
 
-    async def _connect(self, message: Take, client: socket.socket, node: socket.socket) -> None:
+    async def _connect(self, message: TakeClient, client: socket.socket, node: socket.socket) -> None:
         relay = ClientRelay(self, message.number, secure=message.secure)
         self._relays[message.number] = relay
         tls = self._tls if message.secure else None
@@ -148,7 +148,7 @@ class GatewayLoop:
         except OSError:
             pass  # disconnected, or the TLS handshake failed
         except Exception:
-            self._say(Fault(f"a connection was dropped: {traceback.format_exc()}"))
+            self._say(GatewayFault(f"a connection was dropped: {traceback.format_exc()}"))
         finally:
             if not relay.client.made:
                 client.close()
@@ -159,19 +159,19 @@ class GatewayLoop:
                     self.ended(relay)
 
     def heard(self, number: int) -> None:
-        """See `Owner`."""
-        self._say(Heard(number))
+        """See `RelayOwner`."""
+        self._say(ClientHeard(number))
 
     def holds(self, relay: ClientRelay, size: int, *, restarted: bool) -> None:
-        """See `Owner`."""
+        """See `RelayOwner`."""
         self._unfinished.note(relay, size, restarted=restarted)
 
     def crowded(self, number: int) -> None:
-        """See `Owner`."""
-        self._say(Crowded(number))
+        """See `RelayOwner`."""
+        self._say(ClientCrowded(number))
 
     def ended(self, relay: ClientRelay) -> None:
-        """See `Owner`."""
+        """See `RelayOwner`."""
         self._relays.pop(relay.number, None)
         self._unfinished.note(relay, 0)
 

@@ -26,13 +26,13 @@ from guesthouse.kernel.workers.worker_process import WorkerSubprocess, describe_
 from guesthouse.local_gateway.gateway_link import (
     MOST_PACKET,
     BadGatewayPacket,
-    Configure,
-    Crowded,
-    Fault,
-    Heard,
-    Ping,
-    Ready,
-    Take,
+    ClientCrowded,
+    ClientHeard,
+    ConfigureGateway,
+    GatewayFault,
+    GatewayReady,
+    PingGateway,
+    TakeClient,
     encode,
     read_packet,
 )
@@ -92,10 +92,10 @@ class LocalGateway:
         """Ask whether it still runs. False if it has not answered for too long."""
         if self.is_ready() and self._silence.look(self.reads):
             return False
-        self.send(Ping())
+        self.send(PingGateway())
         return True
 
-    def send(self, message: Configure | Take | Ping, *passed: socket.socket) -> bool:
+    def send(self, message: ConfigureGateway | TakeClient | PingGateway, *passed: socket.socket) -> bool:
         """Send a message with sockets. False if it does not take it now."""
         try:
             socket.send_fds(self._link, [encode(message)], [each.fileno() for each in passed])
@@ -127,18 +127,18 @@ class LocalGateway:
             except BadGatewayPacket as error:
                 self.close(f"sent what is no message ({error})")
                 return
-            if isinstance(message, Ready):
+            if isinstance(message, GatewayReady):
                 if not self.became_ready.done():
                     self.became_ready.set_result(None)
-            elif isinstance(message, Fault):
+            elif isinstance(message, GatewayFault):
                 self._faults.say(self.name, message.text.partition(":")[0], printable(message.text))
-            elif isinstance(message, Heard | Crowded):
+            elif isinstance(message, ClientHeard | ClientCrowded):
                 self._client(message)
 
-    def _client(self, message: Heard | Crowded) -> None:
+    def _client(self, message: ClientHeard | ClientCrowded) -> None:
         behind = self.clients.get(message.number)
         if behind is not None:
-            behind.tell(Progress.HEARD if isinstance(message, Heard) else Progress.CROWDED)
+            behind.tell(Progress.HEARD if isinstance(message, ClientHeard) else Progress.CROWDED)
 
 
 class LocalGateways:
@@ -220,7 +220,7 @@ class LocalGateways:
             except OSError:
                 return None
             with theirs:
-                if gateway.send(Take(number, secure), accepted, theirs):
+                if gateway.send(TakeClient(number, secure), accepted, theirs):
                     ours.setblocking(False)
                     left = _Leaving(gateway.clients, number)
                     behind = Behind(client, server, secure=secure, left=left)
@@ -230,9 +230,9 @@ class LocalGateways:
             ours.close()
         return None
 
-    def _configuration(self) -> Configure:
+    def _configuration(self) -> ConfigureGateway:
         http, limits = self._settings.http, self._settings.connections
-        return Configure(
+        return ConfigureGateway(
             http.tls_cert,
             http.tls_key,
             limits.handshake_seconds,

@@ -19,14 +19,14 @@ from guesthouse.local_gateway.client_relay import COMPRESSES, PASSES
 from guesthouse.local_gateway.deflating import Deflating, SharedDeflate
 from guesthouse.local_gateway.gateway_link import (
     BadGatewayPacket,
-    Configure,
-    Crowded,
+    ClientCrowded,
+    ClientHeard,
+    ConfigureGateway,
     FromLocalGateway,
-    Heard,
-    Ping,
-    Pong,
-    Ready,
-    Take,
+    GatewayPong,
+    GatewayReady,
+    PingGateway,
+    TakeClient,
     encode,
     read_packet,
 )
@@ -42,9 +42,17 @@ ANSWER = (
 MOST = 100_000
 
 
-def settings(**changed: float) -> Configure:
-    seconds = {"handshake_seconds": 30.0, "close_seconds": 0.05, "ping_seconds": 30.0, "pong_seconds": 0.1}
-    return Configure(None, None, **{**seconds, "message_bytes": MOST, "unfinished_bytes": 2**20, **changed})  # type: ignore[arg-type]
+def settings(*, unfinished_bytes: int = 2**20) -> ConfigureGateway:
+    return ConfigureGateway(
+        tls_cert=None,
+        tls_key=None,
+        handshake_seconds=30.0,
+        close_seconds=0.05,
+        ping_seconds=30.0,
+        pong_seconds=0.1,
+        message_bytes=MOST,
+        unfinished_bytes=unfinished_bytes,
+    )
 
 
 def deflated(payload: bytes, bits: int = 12) -> bytes:
@@ -79,7 +87,7 @@ class NodeEnd:
         ours, theirs = socket.socketpair()
         with accepted, theirs:
             socket.send_fds(
-                self.link, [encode(Take(number, secure=False))], [accepted.fileno(), theirs.fileno()]
+                self.link, [encode(TakeClient(number, secure=False))], [accepted.fileno(), theirs.fileno()]
             )
         client.setblocking(False)
         ours.setblocking(False)
@@ -117,14 +125,14 @@ class NodeEnd:
 
 
 @asynccontextmanager
-async def running(configured: Configure | None = None) -> AsyncIterator[NodeEnd]:
+async def running(configured: ConfigureGateway | None = None) -> AsyncIterator[NodeEnd]:
     ours, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
     with ours, theirs:
         gateway = GatewayLoop(theirs)
         task = asyncio.ensure_future(gateway.run())
         node = NodeEnd(ours, gateway)
         ours.send(encode(configured or settings()))
-        assert isinstance(await node.said(), Ready)
+        assert isinstance(await node.said(), GatewayReady)
         try:
             yield node
         finally:
@@ -197,7 +205,7 @@ async def test_a_client_that_sends_a_compressed_message_slowly_is_heard() -> Non
         with client, ours:
             frame = masked(0xC2, deflated(random.Random(1).randbytes(50_000)))
             await node.send(client, frame[:1000])
-            assert await node.said() == Heard(7)
+            assert await node.said() == ClientHeard(7)
             await node.send(client, frame[1000:])
             assert len(await node.read(ours, 50_008)) == 50_008
 
@@ -209,10 +217,10 @@ async def test_too_much_that_is_not_whole_is_given_up_with_the_oldest() -> None:
         second, other = await node.open(2)
         with first, one, second, other:
             await node.send(first, frame)
-            assert await node.said() == Heard(1)
+            assert await node.said() == ClientHeard(1)
             await node.send(second, frame)
             heard = [await node.said() for _ in range(2)]
-            assert Crowded(1) in heard
+            assert ClientCrowded(1) in heard
 
 
 async def test_a_node_that_is_gone_ends_it_with_its_clients() -> None:
@@ -225,8 +233,8 @@ async def test_a_node_that_is_gone_ends_it_with_its_clients() -> None:
 
 async def test_it_answers_a_ping() -> None:
     async with running() as node:
-        node.link.send(encode(Ping()))
-        assert isinstance(await node.said(), Pong)
+        node.link.send(encode(PingGateway()))
+        assert isinstance(await node.said(), GatewayPong)
 
 
 @pytest.mark.parametrize("packet", [b"", b"\x00", b"\x91\x05", b"\x92\x01\xff", b"\xc1", b"\x92\x03\x01"])

@@ -27,7 +27,15 @@ from guesthouse.core.config import HttpSettings, Settings
 from guesthouse.http_server.server import HttpServer
 from guesthouse.link.calls import BindWsPath
 from guesthouse.local_gateway.client_relay import COMPRESSES, PASSES
-from guesthouse.local_gateway.gateway_link import Configure, Crowded, Heard, Ready, Take, encode, receive
+from guesthouse.local_gateway.gateway_link import (
+    ClientCrowded,
+    ClientHeard,
+    ConfigureGateway,
+    GatewayReady,
+    TakeClient,
+    encode,
+    receive,
+)
 from guesthouse.local_gateway.local_gateways import LocalGateway, LocalGateways
 
 
@@ -43,7 +51,7 @@ class Hostile(LocalGateways):
         self.links.append(theirs)
         theirs.setblocking(False)
         with theirs:
-            theirs.send(encode(Ready()))
+            theirs.send(encode(GatewayReady()))
             gateway = LocalGateway(name, ours, os.getpid(), self._log)
             return await self._serve(gateway, begun) or "was closed"
 
@@ -59,7 +67,7 @@ class Scene:
     def say(self, packet: bytes) -> None:
         self.gateways.links[-1].send(packet)
 
-    async def client(self) -> tuple[Take, socket.socket]:
+    async def client(self) -> tuple[TakeClient, socket.socket]:
         """A client that the node gave the gateway: its number and the way to the node."""
         link = self.gateways.links[-1]
         _, writer = await asyncio.open_connection("127.0.0.1", self.house.server.port)
@@ -74,9 +82,9 @@ class Scene:
                     received = receive(link)
                     assert received is not None
                     message, sockets = received
-                    if isinstance(message, Take):
+                    if isinstance(message, TakeClient):
                         break
-                    assert isinstance(message, Configure)
+                    assert isinstance(message, ConfigureGateway)
         finally:
             loop.remove_reader(link)
             writer.close()
@@ -139,7 +147,13 @@ async def test_a_first_byte_that_says_nothing_ends_the_connection(scene: Scene) 
 async def test_what_it_says_of_clients_that_it_has_not_is_ignored(scene: Scene) -> None:
     take, node = await scene.client()
     with node:
-        for packet in (Heard(take.number), Crowded(take.number), Heard(2**50), Crowded(0), Ready()):
+        for packet in (
+            ClientHeard(take.number),
+            ClientCrowded(take.number),
+            ClientHeard(2**50),
+            ClientCrowded(0),
+            GatewayReady(),
+        ):
             scene.say(encode(packet))
         head = upgrade_request(f"/{CHAT}/", scene.house.server.port)
         assert (await answer_to(node, PASSES + head)).startswith(b"HTTP/1.1 101 ")
@@ -151,7 +165,7 @@ async def test_a_client_that_it_calls_crowded_is_closed(scene: Scene) -> None:
     with node:
         head = upgrade_request(f"/{CHAT}/", scene.house.server.port)
         assert (await answer_to(node, PASSES + head)).startswith(b"HTTP/1.1 101 ")
-        scene.say(encode(Crowded(take.number)))
+        scene.say(encode(ClientCrowded(take.number)))
         loop = asyncio.get_running_loop()
         closed = await asyncio.wait_for(loop.sock_recv(node, 100), PATIENCE)
         assert (closed[0], int.from_bytes(closed[2:4], "big")) == (0x88, 1013)

@@ -63,6 +63,7 @@ def node(
         supervisor=SimpleNamespace(run_ends={}),
         compiler=SimpleNamespace(compiles=0, compile_seconds=0.0),
         state=SimpleNamespace(commits=0, commit_seconds=0.0),
+        local_gateways=None,
         started=started,
         stopping=stopping,
         draining=draining,
