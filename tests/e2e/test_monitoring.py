@@ -40,6 +40,12 @@ async def listener(daemon: Daemon) -> str:
     return text.removeprefix("serves ").removesuffix("/metrics")
 
 
+async def founded(daemon: Daemon) -> None:
+    """Make the node one of a cluster, whose NATS server does not run."""
+    done = await daemon.cli("cluster", "init", "--nats", "nats://127.0.0.1:1")
+    assert done.code == 0, done.stderr
+
+
 async def metrics(url: str, accept: str = "") -> dict[tuple[str, str], float]:
     """Values by name and by the values of the labels, without the package of a process."""
     async with httpx.AsyncClient() as http:
@@ -147,7 +153,9 @@ async def test_the_documentation_names_each_metric_and_no_other(start: StartNode
         "tracing_endpoint": "http://127.0.0.1:9",
         "gateways": 1,
     }  # whose metrics are there with them alone
-    url = await listener(await start("echo-c", settings=MONITORED | more))
+    daemon = await start("echo-c", settings=MONITORED | more)
+    url = await listener(daemon)
+    await founded(daemon)
     page = (ROOT / "docs/monitoring.md").read_text()
     table = page[page.index("## Metrics") : page.index("## Prometheus")]
     named = set(re.findall(r"`(guesthouse_[a-z_]+)", table))
@@ -242,6 +250,7 @@ async def test_prometheus_takes_the_rules_scrapes_a_node_and_answers_the_dashboa
 ) -> None:
     prometheus, promtool = needed("prometheus"), found("promtool")
     daemon = await start("echo-c", settings=MONITORED)
+    await founded(daemon)
     target = urllib.parse.urlsplit(await listener(daemon)).netloc
     configuration = (DEPLOY / "prometheus.yml").read_text()
     (tmp_path / "prometheus.yml").write_text(
@@ -282,7 +291,7 @@ async def test_prometheus_takes_the_rules_scrapes_a_node_and_answers_the_dashboa
                 await until(partial(asked, query), bool, query)
             (group,) = (await http.get("/rules")).json()["data"]["groups"]
             assert {rule["health"] for rule in group["rules"]} <= {"ok", "unknown"}
-            assert len(group["rules"]) == 11
+            assert len(group["rules"]) == 16
     finally:
         server.terminate()
         await server.wait()

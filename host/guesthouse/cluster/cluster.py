@@ -32,6 +32,7 @@ from guesthouse.core.ports import LogPort, Transport
 from guesthouse.core.throttle import Throttle
 from guesthouse.core.throttled_log import ThrottledLog
 from guesthouse.kernel.cluster.services import MEMBERSHIP, PeersPort
+from guesthouse.kernel.cluster.traffic import PeerTraffic
 
 RENEW_EVERY: Final = 3600.0
 """Seconds between looks at which cards expire soon."""
@@ -46,6 +47,13 @@ _MOST_JOINS: Final = 50
 
 class Joined(PeersPort, Protocol):
     """The other nodes, as the node's session layer has them."""
+
+    @property
+    def traffic(self) -> PeerTraffic:
+        """What is counted of frames and sessions."""
+
+    def waiting_bytes(self) -> int:
+        """Bytes that wait for other nodes to take them."""
 
     def incoming(self, frame: bytes) -> Literal["full"] | None:
         """A frame that arrived for this node."""

@@ -8,8 +8,8 @@ from time import monotonic
 from typing import Any
 
 from guesthouse.cluster.membership.membership import Membership
-from guesthouse.cluster.membership.presence_book import PresenceBook
-from guesthouse.cluster.membership.records import Presence
+from guesthouse.cluster.membership.presence_book import Heard, PresenceBook
+from guesthouse.cluster.membership.records import Card, Presence
 from guesthouse.cluster.membership.roster import SKEW_SECONDS
 
 
@@ -27,34 +27,47 @@ def node_rows(
         is_up: tells whether there is a session with a node.
         own: what the own node says of itself.
     """
-    rows = []
+    now, rows = time.time(), []
     for card in membership.roster.cards:
         heard = None if presences is None else presences.heard(card.node)
-        ago = None if heard is None else monotonic() - heard.at
-        if card.state != "member":
-            state: str = card.state
-        elif time.time() > card.expires + SKEW_SECONDS:
-            state = "expired"
-        elif presences is None:
-            state = "unknown"
-        elif card.node == membership.node:
-            state = "here"
-        elif is_up(card.node):
-            state = "draining" if heard is not None and heard.presence.draining else "up"
-        else:
-            state = "offline"
+        running = presences is not None
         told = own if card.node == membership.node else None if heard is None else heard.presence
         rows.append(
             {
                 "node": card.node,
-                "state": state,
+                "state": state_of(card, membership.node, heard, is_up if running else None, now),
                 "authority": card.authority,
                 "version": None if told is None else told.version,
                 "processes": None if told is None else told.processes,
                 "channels": None if told is None else told.channels,
                 "load": None if told is None else round(told.load, 2),
-                "heard_seconds_ago": None if ago is None else round(ago, 1),
+                "heard_seconds_ago": None if heard is None else round(monotonic() - heard.at, 1),
                 "card_expires": card.expires,
             }
         )
     return rows
+
+
+def state_of(
+    card: Card, own: str, heard: Heard | None, is_up: Callable[[str], bool] | None, now: float
+) -> str:
+    """The state of a node, by the names of docs/cluster.md.
+
+    Args:
+        card: the node's.
+        own: the name of the node that asks.
+        heard: what the node said of itself last.
+        is_up: tells whether there is a session with a node; None: the node that asks does not run.
+        now: Unix time.
+    """
+    if card.state != "member":
+        return card.state
+    if now > card.expires + SKEW_SECONDS:
+        return "expired"
+    if is_up is None:
+        return "unknown"
+    if card.node == own:
+        return "here"
+    if not is_up(card.node):
+        return "offline"
+    return "draining" if heard is not None and heard.presence.draining else "up"

@@ -59,6 +59,8 @@ class NatsConnection:
         self._task: asyncio.Task[None] | None = None
         self.on_up: Callable[[], None] = lambda: None
         """Called when there is a new connection."""
+        self.connections = 0
+        """How often it was connected."""
         self.dropped = 0
         """Messages that came faster than they could be handled."""
 
@@ -122,12 +124,12 @@ class NatsConnection:
                 return None
             _run_at_once(client.publish(subject, payload, reply))
         except NatsError as error:
-            self._throttled_log.say(SOURCE, "publish", f"a message could not be sent: {_said(error)}")
+            self._throttled_log.say(SOURCE, "publish", f"a message could not be sent: {said(error)}")
             return "offline"
         return None
 
     async def _stay_connected(self) -> None:
-        pause, at, said = _FIRST_PAUSE, 0, False
+        pause, at, warned = _FIRST_PAUSE, 0, False
         while True:
             server = self._servers[at % len(self._servers)]
             at += 1
@@ -137,13 +139,13 @@ class NatsConnection:
                     *(server, self._access, self._name), on_error=self._on_error, on_closed=self._on_closed
                 )
             except Exception as error:  # whatever nonsense a server makes the client stumble over
-                self._throttled_log.say(SOURCE, server, f"{_without_secret(server)}: {_said(error)}")
+                self._throttled_log.say(SOURCE, server, f"{without_secret(server)}: {said(error)}")
                 if at % len(self._servers) == 0:
-                    if not said:
+                    if not warned:
                         self._log.write(
                             SOURCE, "warning", "no NATS server can be reached: other nodes cannot be"
                         )
-                        said = True
+                        warned = True
                     await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - spreads the attempts
                     pause = min(2 * pause, _LONGEST_PAUSE)
                 continue
@@ -153,7 +155,7 @@ class NatsConnection:
             finally:
                 self._client = None
                 await close_client(client)
-            said = False
+            warned = False
             if asyncio.get_running_loop().time() - began > _LONGEST_PAUSE:
                 pause, at = _FIRST_PAUSE, 1 if at == 1 else at
             else:  # it ends each connection soon
@@ -169,9 +171,10 @@ class NatsConnection:
                 for _ in range(2):  # what others send from now on arrives
                     await client.flush()  # the first one's ping overtakes the subscriptions
         except Exception as error:  # whatever nonsense a server makes the client stumble over
-            self._throttled_log.say(SOURCE, "subscribe", f"a NATS server fails: {_said(error)}")
+            self._throttled_log.say(SOURCE, "subscribe", f"a NATS server fails: {said(error)}")
             return
         self._client = client
+        self.connections += 1
         self._log.write(SOURCE, "info", f"connected to NATS at {self.server}")
         self._up.set()
         self.on_up()
@@ -180,7 +183,7 @@ class NatsConnection:
         text = (
             "the connection to NATS ended"
             if cause is None
-            else f"the connection to NATS ended: {_said(cause)}"
+            else f"the connection to NATS ended: {said(cause)}"
         )
         self._log.write(SOURCE, "warning", text)
 
@@ -193,7 +196,7 @@ class NatsConnection:
             text = "messages of other nodes were dropped: they come faster than this node handles them"
             self._throttled_log.say(SOURCE, "dropped", text)
         else:
-            self._throttled_log.say(SOURCE, type(error).__name__, f"NATS: {_said(error)}")
+            self._throttled_log.say(SOURCE, type(error).__name__, f"NATS: {said(error)}")
 
 
 async def end_tasks(tasks: Iterable[asyncio.Task[None]]) -> None:
@@ -231,13 +234,14 @@ def _run_at_once(sending: Coroutine[Any, Any, None]) -> None:
     raise NatsError("the client waits to publish, which this version of nats-py should not")
 
 
-def _said(error: BaseException) -> str:
+def said(error: BaseException) -> str:
     """An error of the client for people, which may quote the server: on one line, of bounded length."""
     text = str(error).removeprefix("nats: ") or type(error).__name__
     return " ".join(text.split())[:200]
 
 
-def _without_secret(url: str) -> str:
+def without_secret(url: str) -> str:
+    """A server's URL as it may be shown."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}"
 

@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from guesthouse.core.exit_cause import CAUSES, ExitCause
 from guesthouse.kernel.supervision.ended_processes import state_after
+from guesthouse.monitoring.cluster_exposition import of_cluster
 from guesthouse.monitoring.figures import NodeFigures, ProcessFigures
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
@@ -151,6 +152,8 @@ class _Figures(Collector):
         ):
             yield CounterMetricFamily(f"guesthouse_{name}", text, value)
         yield from _of_traces(figures.traced)
+        if figures.cluster is not None:
+            yield from of_cluster(figures.cluster)
 
 
 def _not_running(figures: NodeFigures) -> Metric:

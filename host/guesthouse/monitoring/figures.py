@@ -16,6 +16,7 @@ from guesthouse.kernel.storage.database import State
 from guesthouse.kernel.supervision.ended_processes import EndedProcess
 from guesthouse.kernel.supervision.supervisor import Supervisor
 from guesthouse.kernel.workers.pool import Workers
+from guesthouse.monitoring.cluster_figures import ClusterFigures
 from guesthouse.package.compile.compiler import Compiler
 
 MOST_PROCESSES: Final = 200
@@ -75,6 +76,9 @@ class MeasuredNode(Protocol):
 
     def not_running(self) -> Iterator[tuple[str, EndedProcess]]:
         """What should run and does not, with its name in lists."""
+
+    def cluster_figures(self) -> ClusterFigures | None:
+        """Of its part in its cluster, if it is in one."""
 
     @property
     def tracing(self) -> TracingCounts | None:
@@ -141,6 +145,8 @@ class NodeFigures(Struct, frozen=True):
     commit_seconds: float
     compiles: int
     compile_seconds: float
+    cluster: ClusterFigures | None
+    """None: it is in none."""
     traced: Mapping[str, Mapping[str, int]]
     """Messages and spans of traces, by what became of them; empty without tracing."""
 
@@ -175,6 +181,7 @@ async def measure(node: MeasuredNode) -> NodeFigures:
         commit_seconds=node.state.commit_seconds,
         compiles=node.compiler.compiles,
         compile_seconds=node.compiler.compile_seconds,
+        cluster=node.cluster_figures(),
         traced={} if node.tracing is None else node.tracing.counts(),
     )
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from guesthouse.cluster.cluster import Cluster
     from guesthouse.cluster.gateway.gateways import Gateways
     from guesthouse.local_gateway.local_gateways import LocalGateways
+    from guesthouse.monitoring.cluster_figures import ClusterFigures
     from guesthouse.monitoring.node_tracing import Tracing
 
 
@@ -251,6 +252,14 @@ class BaseNode:
             lambda process: self.router.find(process) is not None,
             self.log,
         )
+
+    def cluster_figures(self) -> ClusterFigures | None:
+        """What is measured of its part in its cluster; None if it is in none."""
+        if self.cluster is None or self.gateways is None:
+            return None
+        from guesthouse.cluster.measuring import measured
+
+        return measured(self.cluster, self.gateways)
 
 
 def _same(known: Package, package: Package) -> bool:

@@ -54,6 +54,7 @@ def node(
         ),
         not_running=lambda: iter(()),
         tracing=None,
+        cluster_figures=lambda: None,
         workers=SimpleNamespace(
             alive=lambda: [
                 SimpleNamespace(ready=number < ready_workers, name="w", os_pid=1) for number in range(1)

@@ -119,6 +119,11 @@ class GatewayNode:
         elif isinstance(message, ForgetRequest):
             self._forget(message.number)
 
+    @property
+    def channel_count(self) -> int:
+        """Channels of its clients."""
+        return len(self._channels)
+
     def lost(self) -> None:
         """The gateway is gone, and with it its clients."""
         self._link.end()

@@ -70,6 +70,23 @@ _TO_GATEWAY: Final = (
 )
 
 
+class GatewayFigures(Struct, frozen=True):
+    """What is measured of channels between nodes."""
+
+    channels_of_others: int
+    """To this node's processes, of clients at gateways."""
+    channels_to_others: int
+    """Of clients here, to processes of other nodes."""
+    processes_of_others: int
+    """That clients here can reach."""
+    waiting_bytes: int
+    """What other nodes do not take yet."""
+    announced: int
+    """Announcements of changed processes that were sent, counted for each node."""
+    heard: int
+    """Announcements of other nodes."""
+
+
 class _Peer(Struct, frozen=True):
     """Another node in both roles."""
 
@@ -111,6 +128,8 @@ class Gateways:
         self._homes: dict[str, HomeNode] = {}
         self._changed: dict[ProcessId, None] = {}
         """Processes of which the others are to be told."""
+        self._announced = self._heard = 0
+        """Announcements of changes: sent to each node, and those of others."""
         self._announcing = False
         """Whether `_announce` is scheduled."""
         self._may_announce = float(ANNOUNCED_BURST)
@@ -189,6 +208,7 @@ class Gateways:
         home, gateway = peer.as_home.handle, peer.as_gateway.handle
         for message in messages:
             if isinstance(message, _TO_GATEWAY):
+                self._heard += isinstance(message, Announce)
                 home(message)
             elif self._may_be_gateway(node):
                 gateway(message)
@@ -216,6 +236,18 @@ class Gateways:
     def _complain(self, node: str, fault: str) -> None:
         self._log.say(SOURCE, f"{node} {fault.partition(':')[0]}", f"{node} {fault}")
 
+    def figures(self) -> GatewayFigures:
+        """What is measured of all of it now."""
+        peers = self._peers.values()
+        return GatewayFigures(
+            channels_of_others=sum(peer.as_gateway.channel_count for peer in peers),
+            channels_to_others=sum(peer.as_home.channel_count for peer in peers),
+            processes_of_others=sum(len(peer.as_home.processes) for peer in peers),
+            waiting_bytes=sum(peer.link.waiting_bytes for peer in peers),
+            announced=self._announced,
+            heard=self._heard,
+        )
+
     # This node's processes, and tokens of others.
 
     def process_changed(self, process: ProcessId) -> None:
@@ -239,6 +271,7 @@ class Gateways:
                 self._may_announce -= size_of(message)
                 for node, peer in self._peers.items():
                     if self._may_be_gateway(node):
+                        self._announced += 1
                         peer.link.send(message)
         self._announcing = bool(changed)
         if changed:

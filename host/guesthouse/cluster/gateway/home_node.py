@@ -106,6 +106,11 @@ class HomeNode:
         self._asked: dict[int, ForeignProcess] = {}
         """HTTP requests that it has not answered, and whose they are."""
 
+    @property
+    def channel_count(self) -> int:
+        """Channels of clients here to its processes."""
+        return len(self._channels)
+
     # From the stand-ins of its processes.
 
     def opened(self, channel_id: int) -> None:

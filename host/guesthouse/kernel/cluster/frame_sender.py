@@ -13,6 +13,7 @@ from guesthouse.kernel.cluster.arrivals import EventLoop
 from guesthouse.kernel.cluster.peer_session import FRAME_COST, RETURN_BYTES, PeerSession
 from guesthouse.kernel.cluster.sealing import MORE, OVERHEAD
 from guesthouse.kernel.cluster.session_messages import CONTROL, Goodbye, ReturnedCredit, encode
+from guesthouse.kernel.cluster.traffic import PeerTraffic
 
 PIECE_BYTES: Final = 128 * 1024
 """Larger messages are sent in frames of this size, or what the carrier takes."""
@@ -26,6 +27,7 @@ class FrameSender:
         loop: the event loop.
         unreachable: called when the carrier cannot reach the node of a session, which ends.
         room: called with a service that may send again in a session.
+        traffic: counts what is sent.
     """
 
     def __init__(
@@ -34,11 +36,13 @@ class FrameSender:
         loop: EventLoop,
         unreachable: Callable[[PeerSession], None],
         room: Callable[[int, str], None],
+        traffic: PeerTraffic,
     ) -> None:
         self._carrier = carrier
         self._loop = loop
         self._unreachable = unreachable
         self._room = room
+        self._traffic = traffic
         self._held: dict[PeerSession, None] = {}
 
     def piece_of(self, session: PeerSession) -> int:
@@ -56,6 +60,9 @@ class FrameSender:
     def put(self, session: PeerSession, content: int, body: bytes | memoryview) -> Literal["offline"] | None:
         """Seal a frame and give it to the carrier. It has seen it then, so its sequence is used up in any case."""
         frame = session.seal(content, body)
+        traffic = self._traffic
+        traffic.frames_out += 1
+        traffic.bytes_out += len(frame)
         outcome = self._carrier.send(session.node, frame)
         if outcome is None:
             return None
@@ -99,6 +106,10 @@ class FrameSender:
         """Tell the other node that the session ends, if the carrier takes it now."""
         if session.held is None:
             self._carrier.send(session.node, session.seal(CONTROL, encode(Goodbye(reason, stopping))))
+
+    def held_bytes(self) -> int:
+        """Bytes of the frames that are held."""
+        return sum(len(session.held) for session in self._held if session.held is not None)
 
     def release(self, session: PeerSession) -> None:
         """The session has ended."""

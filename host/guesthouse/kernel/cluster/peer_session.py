@@ -12,6 +12,7 @@ from guesthouse.kernel.cluster.sealing import MORE, OVERHEAD, sequence_of
 from guesthouse.kernel.cluster.send_queues import MESSAGE_OVERHEAD, SendQueues
 from guesthouse.kernel.cluster.services import MAX_MESSAGE
 from guesthouse.kernel.cluster.session_messages import CONTROL
+from guesthouse.kernel.cluster.traffic import DropReason
 
 RETURN_BYTES: Final = WINDOW // 4
 """Credit is returned when so much is owed."""
@@ -24,7 +25,16 @@ _CONTROL_BYTES: Final = 256 * 1024
 
 
 class FrameDropped(GuesthouseError):
-    """A frame is not taken; the session goes on. The message is the reason, which no sender can vary."""
+    """A frame is not taken; the session goes on. The message says why, and no sender can vary it.
+
+    Args:
+        reason: by which it is counted.
+        text: the message.
+    """
+
+    def __init__(self, reason: DropReason, text: str) -> None:
+        super().__init__(text)
+        self.reason: Final = reason
 
 
 class SessionBroken(GuesthouseError):
@@ -93,13 +103,13 @@ class PeerSession:
         sequence = sequence_of(frame)
         if sequence != opening.sequence:
             if sequence < opening.sequence:
-                raise FrameDropped(f"{node} sent it before")
+                raise FrameDropped("repeated", f"{node} sent it before")
             if opening.is_genuine(frame):
                 raise SessionBroken("frames were lost on the way")
-            raise FrameDropped(f"it was not sealed by {node}")
+            raise FrameDropped("altered", f"it was not sealed by {node}")
         opened = opening.open(frame)
         if opened is None:
-            raise FrameDropped(f"it was not sealed by {node}")
+            raise FrameDropped("altered", f"it was not sealed by {node}")
         content, body = opened
         service = content & ~MORE
         if service != CONTROL:

@@ -44,6 +44,7 @@ from guesthouse.kernel.cluster.session_messages import (
     ReturnedCredit,
     decode,
 )
+from guesthouse.kernel.cluster.traffic import DropReason, PeerTraffic
 
 SOURCE: Final = "remote"
 """Source of log lines about other nodes."""
@@ -87,7 +88,8 @@ class Peers:
         self._loop = loop or asyncio.get_running_loop()
         self._throttled_log = ThrottledLog(log, self._loop.time)
         self._services = Announcer(self._loop, self._throttled_log, SOURCE)
-        self._sender = FrameSender(carrier, self._loop, self._unreachable, self._room)
+        self.traffic = PeerTraffic()
+        self._sender = FrameSender(carrier, self._loop, self._unreachable, self._room, self.traffic)
         greeter = Greeter(node, key, key_of, cluster)
         self._negotiation = Negotiation(node, greeter, carrier, self._loop, self._frame, self._begun)
         self._others = self._negotiation.others
@@ -144,6 +146,10 @@ class Peers:
         elif other.waiting or wanted:
             self._lose(other)
 
+    def waiting_bytes(self) -> int:
+        """Bytes that wait for other nodes to take them."""
+        return self._sender.held_bytes() + sum(other.waiting.total for other in self._others.values())
+
     # --- for the carrier
 
     def incoming(self, frame: bytes) -> Literal["full"] | None:
@@ -155,18 +161,21 @@ class Peers:
         """
         if self._closed:
             return None
+        traffic = self.traffic
+        traffic.frames_in += 1
+        traffic.bytes_in += len(frame)
         name = session_of(frame)
         if name is None:
             lane = self._handshakes
         else:
             session = self._negotiation.sessions.get(name)
             if session is None:
-                self._dropped("it is of no session of this node")
+                self._dropped("no-session", "it is of no session of this node")
                 return None
             lane = session.lane
         refusal = self._arrivals.add(lane, frame)
         if refusal is not None:
-            self._dropped("too many are waiting", "a frame was refused")
+            self._dropped("full", "too many are waiting", "a frame was refused")
         return refusal
 
     def carrier_ready(self) -> None:
@@ -227,13 +236,14 @@ class Peers:
         try:
             self._negotiation.handshake(frame)
         except BadHandshake as error:
-            self._dropped(str(error))
+            self._dropped("handshake", str(error))
         self._start_timer()
 
     def _begun(self, other: OtherNode, session: PeerSession) -> None:
         if other.session is not None:
             self._end(other.session, "it began another", reconnect=False, goodbye=False)
         other.session, session.piece = session, self._sender.piece_of(session)
+        self.traffic.sessions += 1
         self._services.later(partial(self._services.up, other.node))
         self._log.write(SOURCE, "debug", f"a session with {other.node} has begun")
         self._sender.pump(session)
@@ -272,7 +282,7 @@ class Peers:
         try:
             service, body = session.open(frame)
         except FrameDropped as error:
-            self._dropped(str(error))
+            self._dropped(error.reason, str(error))
             return
         except SessionBroken as error:
             if session.proven:
@@ -295,7 +305,8 @@ class Peers:
         if service == CONTROL:
             self._control(session, body)
         elif not self._services.receive(service, session.node, body):
-            self._dropped(f"{session.node} sent it to a service that this node does not have: {service}")
+            text = f"{session.node} sent it to a service that this node does not have: {service}"
+            self._dropped("no-service", text)
 
     def _control(self, session: PeerSession, body: bytes) -> None:
         message = decode(body)
@@ -306,10 +317,14 @@ class Peers:
             why = f"the other node ended it: {message.reason}"
             self._end(session, why, reconnect=not message.stopping, goodbye=False)
         elif not isinstance(message, PeerPing):
-            self._dropped(f"{session.node} sent a control message that this node does not know")
+            text = f"{session.node} sent a control message that this node does not know"
+            self._dropped("unknown-control", text)
 
-    def _dropped(self, why: str, what: str = "a frame of another node was dropped") -> None:
-        """Log what was dropped, throttled by the text before the first colon, which the sender cannot vary."""
+    def _dropped(
+        self, reason: DropReason, why: str, what: str = "a frame of another node was dropped"
+    ) -> None:
+        """Count it and log it, throttled by the text before the first colon, which the sender cannot vary."""
+        self.traffic.dropped[reason] += 1
         self._throttled_log.say(SOURCE, why.partition(":")[0], f"{what}: {why}")
 
     # --- time

@@ -49,6 +49,11 @@ class SendQueues:
         queue = self._queues.get(service)
         return 0 if queue is None else queue.size
 
+    @property
+    def total(self) -> int:
+        """Bytes of all services that wait."""
+        return sum(queue.size for queue in self._queues.values())
+
     def add(self, service: int, body: bytes) -> None:
         """Add a message."""
         queue = self._queues.get(service)

@@ -15,6 +15,7 @@ from guesthouse.core.home import Home
 from guesthouse.node.doctor import home_checks, machine, network_checks, programs
 from guesthouse.node.doctor.finding import FAIL, OK, WARN, Check, Finding, findings
 
+_CLUSTER_FILE: Final = "cluster.json"
 _ANSWER_SECONDS: Final = 10.0
 
 
@@ -38,6 +39,7 @@ def examine(folder: Path) -> list[Finding]:
         "settings": partial(home_checks.settings_of, settings),
         **_of_the_home(home, running=pid is not None),
         **_of_the_network(known, None if node is None or not node else node[0]),
+        **_of_the_cluster(known, folder, running=bool(node)),
         "clock": partial(machine.clock, folder),
         "kernel": machine.kernel,
         "confinement": partial(machine.confinement, known),
@@ -62,6 +64,29 @@ def _of_the_home(home: Home, *, running: bool) -> Mapping[str, Check]:
         "database": partial(home_checks.database, home, running=running),
         "packages": partial(home_checks.packages, home),
     }
+
+
+def _of_the_cluster(settings: Settings | None, folder: Path, *, running: bool) -> Mapping[str, Check]:
+    if settings is None or not (settings.cluster.nats or (folder / _CLUSTER_FILE).exists()):
+        return {}
+    try:
+        from guesthouse.node.doctor import cluster_checks  # only where there is a cluster
+    except ModuleNotFoundError as error:
+        return {"cluster": partial(_lacks, error.name or "a package")}
+    rows: list[Any] = []
+    if running:
+        rows = _asked(folder, "cluster", action="nodes") or []
+    return {
+        "cluster": partial(cluster_checks.card, settings, folder),
+        "authority": partial(cluster_checks.authority, rows),
+        "NATS credentials": partial(cluster_checks.files, settings),
+        "NATS": partial(cluster_checks.nats, settings, folder),
+    }
+
+
+def _lacks(name: str) -> Iterator[Finding]:
+    text = f"cluster.nats needs {name}, which is not installed: the node does not start"
+    yield Finding("cluster", FAIL, text, "pip install 'guesthouse[cluster]'")
 
 
 def _no_home(path: Path) -> Iterator[Finding]:
@@ -93,14 +118,14 @@ def _node(folder: Path, pid: int | None, node: list[Any] | None) -> Iterator[Fin
         yield Finding("node", OK, f"{node[0]['node']} runs on {folder} (pid {pid})")
 
 
-def _asked(folder: Path, command: str) -> list[Any] | None:
+def _asked(folder: Path, command: str, **arguments: Any) -> list[Any] | None:
     """What the node answers; empty if it takes no commands, None if it takes too long."""
     answer: list[Any] = []
     done = threading.Event()
 
     def work() -> None:
         try:
-            answer.extend(ask(folder, command))
+            answer.extend(ask(folder, command, **arguments))
         except (NoNode, GuesthouseError):
             answer.clear()
         done.set()
