@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -65,7 +66,9 @@ async def pair_of(
         for name, runs, own in ((ONE, (), {}), (TWO, packages, settings_of_two or {})):
             home = new_home()
             known.move_in(home, name)
-            given = {"cluster_nats": servers[0].url, **(settings or {}), **own}
+            file = home / "guesthouse.toml"
+            file.write_text(re.sub(r"nats = \[.*\]", f'nats = ["{servers[0].url}"]', file.read_text()))
+            given = {**(settings or {}), **own}
             nodes.append(await stack.enter_async_context(Daemon(home, runs, node=name, settings=given)))
         one, two = nodes
         await sees(one, TWO)

@@ -73,10 +73,15 @@ async def test_faults_of_servers_are_told_apart(pair: Pair, tmp_path: Path) -> N
         found = await asyncio.to_thread(lambda: list(cluster_checks.nats(small, pair.two.home)))
         assert statuses(found) == [("NATS", OK), ("NATS messages", FAIL), ("JetStream", WARN)]
         assert "there is no bucket for the cluster" in found[2].text
-    async with running(tmp_path / "closed", 1, more="authorization { user: a, password: b }") as servers:
-        refused = await examine_server(servers[0].url, NO_ACCESS, None)
+    accounts = "accounts { A { jetstream: enabled, users: [{user: a, password: b}] }, B { users: [{user: c, password: d}] } }"
+    async with running(tmp_path / "closed", 1, more=f"{accounts}\nno_auth_user: a") as servers:
+        refused = await examine_server(servers[0].url, Access(None, user="x", password="y"), None)
         assert refused.error is not None
         assert "authorization" in refused.error.lower()
+        without = await examine_server(servers[0].url, Access(None, user="c", password="d"), None)
+        assert without.error is None
+        assert without.jetstream_error is not None
+        assert "not enabled for account" in without.jetstream_error
         taken = await examine_server(servers[0].url, Access(None, user="a", password="b"), None)
         assert taken.error is taken.jetstream_error is None
 

@@ -100,6 +100,32 @@ async def test_a_node_that_runs_alone_founds_a_cluster_and_one_that_runs_joins(
         assert "this node is in a cluster: run `guesthouse cluster leave` first" in twice.stderr
 
 
+async def test_a_cluster_has_a_name_which_its_nodes_are_told_and_settings_are_checked_against(
+    nats: Server, new_home: NewHome
+) -> None:
+    home, other = new_home(), new_home()
+    made = await cluster(home, "init", "--nats", nats.url, "--node", ONE, "--name", "production")
+    assert made.stderr.startswith("one.os founded the cluster production (")
+    async with node_of(home) as one:
+        text = await ticket(home)
+        await says(one, "one.os is a node of the cluster production (")
+        (other / "guesthouse.toml").write_text('[cluster]\nname = "staging"\n')
+        refused = await cluster(other, "join", text, "--node", TWO)
+        assert "the ticket is of the cluster production, and cluster.name is 'staging'" in refused.stderr
+        (other / "guesthouse.toml").unlink()
+        await join(other, TWO, text)
+        assert {row["cluster_name"] for row in (await rows(one)).values()} == {"production"}
+    listed = await cluster(other, "nodes")
+    assert listed.stderr.startswith("cluster production (")
+    daemon = node_of(other, settings={"cluster_name": "staging"})
+    with pytest.raises(AssertionError):
+        async with daemon:
+            pass
+    assert "cluster.name is 'staging', and this node is in the cluster production (" in daemon.stderr()
+    unnamed = await cluster(new_home(), "init", "--nats", nats.url, "--name", "a\nb")
+    assert "must be a name of at most 63 letters" in unnamed.stderr
+
+
 async def test_a_ticket_lets_in_one_node_once(pair: tuple[Daemon, Daemon], new_home: NewHome) -> None:
     one, _ = pair
     text = await ticket(one.home)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
+import signal
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -21,11 +24,16 @@ from guesthouse.node.node import Node
 
 from .clients import ECHO_C
 from .conftest import home_in
-from .daemon import Ran, run_command
+from .daemon import Ran, environment, run_command
 from .packages import package
 from .waiting import until
 
 A, B, C = "a.os", "b.os", "c.os"
+HEARING_CTRL_C = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from guesthouse.cli.main import main; "
+    "main()"
+)
+"""Runs a command also where SIGINT is ignored, as in the background of a shell."""
 PACKAGE = "echo-c:guesthouse.os"
 ASKING = 'request-capabilities = [{ process = "kernel:distro:sys", params = "network" }]'
 
@@ -117,6 +125,39 @@ async def test_what_one_node_would_have_to_consent_to_is_shown_before_any_is_cha
     granted = await cluster.cli(A, "install", asking, "--on", A, "--on", B, "--yes")
     assert granted.code == 0, granted.stderr
     assert (cluster.runs(A), cluster.runs(B)) == ({PACKAGE: "1.0"}, {PACKAGE: "1.0"})
+
+
+async def test_who_interrupts_the_command_is_told_where_the_package_is(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, begun, go_on = version(tmp_path / "first", "1.0"), asyncio.Event(), asyncio.Event()
+    installer = cluster.nodes[B].installer
+    install = installer.install
+
+    async def slowly(*arguments: Any) -> Any:
+        begun.set()
+        await go_on.wait()
+        return await install(*arguments)
+
+    monkeypatch.setattr(installer, "install", slowly)
+    home = cluster.nodes[A].home.path
+    command = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", HEARING_CTRL_C, "install", "--home", home, first, "--on", A, "--on", B),
+        stderr=asyncio.subprocess.PIPE,
+        env=environment(home),
+    )
+    async with asyncio.timeout(PATIENCE):
+        await begun.wait()
+        command.send_signal(signal.SIGINT)
+        _, said = await command.communicate()
+    assert command.returncode == 1
+    assert b"guesthouse: interrupted: it is installed on a.os, and the node that was at it may finish" in said
+    go_on.set()
+
+    async def runs() -> dict[str, str]:
+        return cluster.runs(B)
+
+    await until(runs, lambda found: found == {PACKAGE: "1.0"}, "the node that was at it has finished")
 
 
 async def test_one_node_that_trusts_nobody_keeps_a_package_from_all(cluster: Cluster, tmp_path: Path) -> None:

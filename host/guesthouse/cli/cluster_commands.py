@@ -23,6 +23,11 @@ def _ticket_seconds(context: click.Context, parameter: click.Parameter, value: s
     return seconds
 
 
+def _cluster(name: str | None, cluster_id: str) -> str:
+    """A cluster for people."""
+    return cluster_id if name is None else f"{name} ({cluster_id})"
+
+
 @click.group()
 def cluster() -> None:
     """Found, join and look after a cluster of nodes, which reach each other over NATS."""
@@ -33,15 +38,16 @@ def cluster() -> None:
     "--nats", multiple=True, metavar="URL", help="A NATS server of the cluster; may be given again."
 )
 @click.option("--node", metavar="NAME", help="The node's name, kept in guesthouse.toml.")
+@click.option("--name", metavar="NAME", help="What the cluster is called, for people.")
 @home_option
 @json_option
-def init(nats: tuple[str, ...], node: str | None, home: str | None, as_json: bool) -> None:
+def init(nats: tuple[str, ...], node: str | None, name: str | None, home: str | None, as_json: bool) -> None:
     """Found a cluster, whose key is in this node's home: it alone admits and expels nodes."""
-    (made,) = _ask(home, "init", nats=",".join(nats) or None, node=node)
+    (made,) = _ask(home, "init", nats=",".join(nats) or None, node=node, name=name)
     if as_json:
         print_json(made)
         return
-    click.echo(f"{made['node']} founded the cluster {made['cluster']}", err=True)
+    click.echo(f"{made['node']} founded the cluster {_cluster(made['name'], made['cluster'])}", err=True)
 
 
 @cluster.command()
@@ -88,7 +94,7 @@ def join(ticket: str, node: str | None, home: str | None, as_json: bool) -> None
     if as_json:
         print_json(made)
         return
-    click.echo(f"{made['node']} is a node of the cluster {made['cluster']}", err=True)
+    click.echo(f"{made['node']} is a node of the cluster {_cluster(made['name'], made['cluster'])}", err=True)
 
 
 @cluster.command()
@@ -132,6 +138,8 @@ def nodes(home: str | None, as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
+    if rows and rows[0]["cluster_name"] is not None:
+        click.echo(f"cluster {_cluster(rows[0]['cluster_name'], rows[0]['cluster'])}", err=True)
     print_table(
         rows,
         (

@@ -22,6 +22,10 @@ PACKAGE_COLUMNS: Final = (
 )
 
 
+class InstallInterrupted(GuesthouseError):
+    """Ctrl-C while a package was being installed on several nodes."""
+
+
 class NotConsented(GuesthouseError):
     """A package asks for more than the operator has consented to."""
 
@@ -125,16 +129,25 @@ def _install_there(
     from guesthouse.control.control_client import ask
     from guesthouse.core.printable import printable
 
-    items = []
+    items: list[dict[str, Any]] = []
     where = {"everywhere": True} if not nodes else {"nodes": " ".join(nodes)}
-    with working(f"offering {package}"):
-        for item in ask(folder, "install", package=str(Path(package).absolute()), consent=consent, **where):
-            items.append(item)
-            if not as_json and "needs_consent" not in item:
-                version = version_text(item["version"], item["hash"])
-                runs = " and runs" if item["running_version"] else ""
-                text = f"{item['node']}: {item['package']} {version} is installed{runs}"
-                click.echo(printable(text), err=True)
+    try:
+        with working(f"offering {package}"):
+            for item in ask(
+                folder, "install", package=str(Path(package).absolute()), consent=consent, **where
+            ):
+                items.append(item)
+                if not as_json and "needs_consent" not in item:
+                    version = version_text(item["version"], item["hash"])
+                    runs = " and runs" if item["running_version"] else ""
+                    text = f"{item['node']}: {item['package']} {version} is installed{runs}"
+                    click.echo(printable(text), err=True)
+    except KeyboardInterrupt:
+        done = ", ".join(item["node"] for item in items) or "no node"
+        raise InstallInterrupted(
+            f"interrupted: it is installed on {done}, and the node that was at it may finish: see `guesthouse packages "
+            "--cluster`"
+        ) from None
     return items
 
 

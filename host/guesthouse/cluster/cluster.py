@@ -141,7 +141,7 @@ class Cluster:
         await self._tasks.__aenter__()
         for work in (self._beat, self._save, self._sync.run, self._renew):
             self._own.append(self._tasks.create_task(work()))
-        self._log.write(SOURCE, "info", f"{self._node} is a node of the cluster {self.roster.cluster_id}")
+        self._log.write(SOURCE, "info", f"{self._node} is a node of the cluster {self.membership.shown}")
         if not self.is_member():
             self._out()
         return self

@@ -92,10 +92,11 @@ class ClusterCommands:
             raise NotAllowed(
                 "which NATS servers? Give their URLs with --nats, or start one with `guesthouse cluster dev`"
             )
+        name = self._cluster_name(request)
         key = await asyncio.to_thread(load_node_key, home)
-        made = await asyncio.to_thread(Membership.found, home, node, key, servers, time.time())
+        made = await asyncio.to_thread(Membership.found, home, node, key, servers, time.time(), name)
         await self._begin(servers, node, request)
-        return [{"cluster": made.roster.cluster_id, "node": node, "nats": list(servers)}]
+        return [_made(made, servers)]
 
     async def ticket(self, request: Mapping[str, Any]) -> list[Any]:
         """Make a ticket."""
@@ -105,7 +106,9 @@ class ClusterCommands:
         membership = await self._membership()
         authority = membership.must_be_authority()
         servers = self._servers(request) or membership.nats
-        ticket = authority.ticket(time.time(), seconds, servers)
+        ticket = authority.ticket(
+            time.time(), seconds, servers, membership.name or self._cluster_name(request)
+        )
         await self._save(membership)
         return [{"ticket": ticket.text, "expires": ticket.expires, "nats": list(servers)}]
 
@@ -114,13 +117,21 @@ class ClusterCommands:
         host = self._host
         ticket = read_ticket(str(request.get("ticket")), time.time())
         node, servers = self._node(request), self._host.settings.cluster.nats or ticket.nats
+        wanted = host.settings.cluster.name
+        if ticket.name:
+            checked("cluster.name", str, ticket.name, "the ticket")
+            if wanted not in {None, ticket.name}:
+                raise NotAllowed(
+                    f"the ticket is of the cluster {ticket.name}, and cluster.name is {wanted!r}: take the right "
+                    "ticket, or correct the setting"
+                )
         for server in servers:
             checked("cluster.nats", tuple[str, ...], [server], "the ticket")
         key = await asyncio.to_thread(load_node_key, host.home.path)
         access = await asyncio.to_thread(read_access, replace(host.settings.cluster, nats=servers))
         made = await join_cluster(ticket, host.home.path, node, key, servers, access, host.log)
         await self._begin(servers, node, request)
-        return [{"cluster": made.roster.cluster_id, "node": node, "nats": list(servers)}]
+        return [_made(made, servers)]
 
     async def leave(self, _: Mapping[str, Any]) -> list[Any]:
         """Leave the cluster."""
@@ -211,6 +222,14 @@ class ClusterCommands:
         found: tuple[str, ...] = checked("cluster.nats", tuple[str, ...], given.split(","), "--nats")
         return found
 
+    def _cluster_name(self, request: Mapping[str, Any]) -> str:
+        """The cluster's name of a request, or else of the settings; empty if neither has one."""
+        given = request.get("name")
+        if given is None:
+            return self._host.settings.cluster.name or ""
+        name: str = checked("cluster.name", str, given, "--name")
+        return name
+
     def _node(self, request: Mapping[str, Any]) -> str:
         """The name of a request, or else of the settings."""
         given, named = request.get("node"), self._host.settings.node
@@ -223,6 +242,15 @@ class ClusterCommands:
 
     def _runs(self) -> bool:
         return hasattr(self._host, "router")
+
+
+def _made(membership: Membership, servers: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "cluster": membership.roster.cluster_id,
+        "name": membership.name or None,
+        "node": membership.node,
+        "nats": list(servers),
+    }
 
 
 def _members(membership: Membership) -> list[str]:

@@ -97,7 +97,7 @@ async def join_cluster(
         raise BadTicket(
             f"the answer to the ticket is wrong ({error}): is the clock of one node off?"
         ) from None
-    membership = Membership(home, node, tuple(servers), roster)
+    membership = Membership(home, node, tuple(servers), roster, name=ticket.name)
     await asyncio.to_thread(membership.save)
     return membership
 

@@ -34,6 +34,8 @@ def node_rows(
         told = own if card.node == membership.node else None if heard is None else heard.presence
         rows.append(
             {
+                "cluster": membership.roster.cluster_id,
+                "cluster_name": membership.name or None,
                 "node": card.node,
                 "state": state_of(card, membership.node, heard, is_up if running else None, now),
                 "authority": card.authority,

@@ -34,6 +34,7 @@ def measured(cluster: Cluster, gateways: Gateways) -> ClusterFigures:
     own = cluster.roster.card_of(cluster.membership.node)
     return ClusterFigures(
         cluster=cluster.roster.cluster_id,
+        name=cluster.membership.name,
         states=states,
         members=members,
         nats_connected=connection.client is not None,

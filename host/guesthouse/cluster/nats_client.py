@@ -199,6 +199,16 @@ def read_access(settings: ClusterSettings) -> Access:
     return Access(tls, user=user, password=password) if colon else Access(tls, token=text)
 
 
+def open_to_others(settings: ClusterSettings) -> list[str]:
+    """Which of the files that identify the node others can read, a line for each. Blocking."""
+    found = []
+    for name, path in (("credentials", settings.credentials), ("tls_key", settings.tls_key)):
+        with suppress(OSError):  # `read_access` says so
+            if path is not None and Path(path).expanduser().stat().st_mode & 0o077:
+                found.append(f"others can read cluster.{name} ({path}): run chmod go-rwx {path}")
+    return found
+
+
 def _tls_context(settings: ClusterSettings) -> ssl.SSLContext | None:
     wanted = settings.tls_ca or settings.tls_cert or any(url.startswith("tls:") for url in settings.nats)
     if not wanted:

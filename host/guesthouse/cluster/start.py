@@ -12,7 +12,8 @@ from msgspec.structs import replace
 import guesthouse
 from guesthouse.cluster.cluster import Cluster, Figures, Joined
 from guesthouse.cluster.membership.membership import BadMembership, Membership
-from guesthouse.cluster.nats_client import read_access
+from guesthouse.cluster.nats_client import open_to_others, read_access
+from guesthouse.cluster.nats_connection import SOURCE
 from guesthouse.core.config import Settings
 from guesthouse.core.home import Home
 from guesthouse.core.ports import LogPort, Transport
@@ -68,8 +69,15 @@ def cluster_of(node: RunningNode, membership: Membership) -> Cluster:
             f"this node is {membership.node} in its cluster and runs as {settings.node}: run it with --node "
             f"{membership.node}, or leave with `guesthouse cluster leave` and join as {settings.node}"
         )
+    if settings.cluster.name is not None and membership.name not in {"", settings.cluster.name}:
+        raise BadMembership(
+            f"cluster.name is {settings.cluster.name!r}, and this node is in the cluster {membership.shown}: correct "
+            "the setting, or leave with `guesthouse cluster leave` and join the other one"
+        )
     servers = settings.cluster.nats or membership.nats
     access = read_access(replace(settings.cluster, nats=servers))
+    for fault in open_to_others(settings.cluster):
+        node.log.write(SOURCE, "warning", fault)
     version = guesthouse.__version__
 
     def figures() -> Figures:

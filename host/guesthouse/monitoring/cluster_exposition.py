@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
 from guesthouse.monitoring.cluster_figures import LOST, STATES, ClusterFigures
 
@@ -13,6 +13,9 @@ _WAYS = ("in", "out")
 
 def of_cluster(figures: ClusterFigures) -> Iterable[Metric]:
     """All of them."""
+    yield InfoMetricFamily(
+        "guesthouse_cluster", "The cluster.", value={"cluster": figures.cluster, "name": figures.name}
+    )
     yield _labelled(
         GaugeMetricFamily, "members", "Nodes of the cluster, by state.", "state", STATES, figures.states
     )

@@ -34,6 +34,8 @@ class ClusterFigures(Struct, frozen=True):
 
     cluster: str
     """Its id."""
+    name: str
+    """Empty if it has none."""
     states: Mapping[str, int]
     """Nodes by state."""
     members: Sequence[MemberFigures]

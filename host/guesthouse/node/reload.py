@@ -25,6 +25,7 @@ RELOADED: Final = frozenset(
             f"http.{name}"
             for name in ("tls_cert", "tls_key", "allowed_origins", "trusted_proxies", "hosts", "origins")
         ),
+        "cluster.install_from",
         *(f"http.{name}" for name in ("page_sources", "register_form", "register_cookie")),
         *(f"http.{name}" for name in ("register_packages", "readable_packages", "service_workers")),
         *(

@@ -172,7 +172,7 @@ class Cluster:
             name,
             LocalPeers(self.net, name),
             lambda: self.names,
-            install_from,
+            lambda: install_from,
             folders,
             LIMITS,
             folders.unpack_dir,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tests.unit.cluster.administered import LIMITS, Cluster, until, write_packag
 from guesthouse.cluster.administration import administration, incoming, node_calls
 from guesthouse.cluster.administration.administration_messages import MAX_MESSAGE
 from guesthouse.core.errors import GuesthouseError
+from guesthouse.package.format.archive import remove_unpacked
 from guesthouse.package.store.stage import stage
 
 A, B, EVIL = "a.os", "b.os", "evil.os"
@@ -175,6 +177,45 @@ async def test_what_a_session_left_unfinished_is_removed_when_it_ends(
     assert len(b.litter()) == 1
     cluster.net.part(EVIL, B)
     await until(lambda: not b.litter())
+
+
+async def test_what_is_dropped_is_removed_in_a_thread(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have thousands of files, and clients wait meanwhile."""
+    threads: list[int] = []
+
+    def removing(folder: Path) -> None:
+        threads.append(threading.get_ident())
+        remove_unpacked(folder)
+
+    monkeypatch.setattr(incoming, "remove_unpacked", removing)
+    b = await cluster.member(B, install_from=[EVIL])
+    evil = cluster.impostor(EVIL)
+    package = write_package(tmp_path / "source")
+    offer = offer_of(package, tmp_path)
+    evil.answer = serving(offer, package)
+    assert (await evil.ask(B, offer))["kind"] == "previewed"
+    cluster.net.part(EVIL, B)
+    await until(lambda: not b.litter())
+    assert threads
+    assert threading.get_ident() not in threads
+
+
+async def test_nodes_are_trusted_as_the_settings_are_now(cluster: Cluster, tmp_path: Path) -> None:
+    trusted: list[str] = []
+    b = await cluster.member(B, install_from=trusted)
+    other = cluster.impostor(A)
+    package = write_package(tmp_path / "source")
+    offer = offer_of(package, tmp_path)
+    other.answer = serving(offer, package)
+    assert "takes no packages from a.os" in (await other.ask(B, offer))["error"]
+    trusted.append(A)
+    assert (await other.ask(B, offer))["kind"] == "previewed"
+    trusted.remove(A)
+    install = {"kind": "install", "hash": offer["hash"], "consent": True}
+    assert "takes no packages from a.os" in (await other.ask(B, install))["error"]
+    assert b.folders.installed == {}
 
 
 async def test_who_stops_in_the_middle_is_waited_for_only_so_long(

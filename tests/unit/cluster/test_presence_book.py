@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from guesthouse.cluster.membership import presence_book
 from guesthouse.cluster.membership.presence_book import PresenceBook
 from guesthouse.cluster.membership.records import Presence, signed, verify
+from guesthouse.cluster.membership.roster import SKEW_SECONDS
 
 CLUSTER = "ab" * 16
 KEYS = {name: Ed25519PrivateKey.generate() for name in ("a.os", "b.os")}
@@ -49,6 +50,15 @@ def test_nobody_else_is(book: PresenceBook) -> None:
         assert book.take(data, float(number)) is None
     assert book.dropped == len(forged)
     assert book.heard("a.os") is None
+
+
+def test_a_clock_that_was_ahead_does_not_silence_a_node_once_it_is_right() -> None:
+    now = 1_000_000.0
+    book = PresenceBook(CLUSTER, lambda node: KEYS[node].public_key(), lambda: now)
+    assert book.take(presence(sent=now + SKEW_SECONDS + 1), 1.0) is None
+    assert (book.dropped, book.heard("a.os")) == (1, None)
+    assert book.take(presence(sent=now), 2.0) is not None
+    assert book.take(presence(sent=now + SKEW_SECONDS), 3.0) is not None, "clocks may differ a little"
 
 
 def test_an_old_one_that_is_repeated_is_dropped(book: PresenceBook) -> None:

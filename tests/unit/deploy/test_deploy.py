@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from guesthouse.cli.drain import drain
 from guesthouse.cli.run import run
 from guesthouse.core.config import Settings, load_settings
 from guesthouse.http_server.listening import API, HTTP, MONITORING
@@ -19,6 +20,8 @@ ROOT = Path(__file__).parents[3]
 SERVICE = ROOT / "deploy/guesthouse.service"
 CONTAINER = ROOT / "deploy/Containerfile"
 KUBERNETES = ROOT / "deploy/kubernetes.yml"
+_ENDING_SECONDS = 5
+"""Within which a node ends that has nothing to finish."""
 
 
 SOCKETS = tuple(sorted((ROOT / "deploy").glob("*.socket")))
@@ -99,6 +102,19 @@ def test_the_pod_is_hardened_and_probed_and_its_settings_are_settings(tmp_path: 
     assert volumes == {"/var/lib/guesthouse", "/tmp"}, "all that a node writes to"  # noqa: S108
     (image,) = re.findall(r"guesthouse:(\S+)", node["image"])
     assert image == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+
+def test_the_pod_is_drained_before_it_ends_and_has_the_time_for_it() -> None:
+    kinds = {each["kind"]: each for each in yaml.safe_load_all(KUBERNETES.read_text())}
+    pod = kinds["StatefulSet"]["spec"]["template"]["spec"]
+    (node,) = pod["containers"]
+    program, command, *arguments = node["lifecycle"]["preStop"]["exec"]["command"]
+    assert (program, command) == ("guesthouse", "drain")
+    given = drain.make_context("drain", arguments).params
+    assert given["stay"], "the pod's end ends the node"
+    settings = load_settings("/", environment={each["name"]: each["value"] for each in node["env"]})
+    needed = given["notice"] + given["seconds"] + settings.drain_seconds + _ENDING_SECONDS
+    assert pod["terminationGracePeriodSeconds"] >= needed
 
 
 def test_systemd_takes_the_unit_and_calls_its_exposure_low(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def administration_of(
         settings.node,
         peers,
         members,
-        settings.cluster.install_from,
+        lambda: node.settings.cluster.install_from,
         _WhileRunning(node, installer),
         settings.package,
         node.home.unpacked,

@@ -41,7 +41,7 @@ class Administration:
         node: this node's name.
         peers: the sessions with other nodes.
         members: the names of the cluster's nodes, this one among them.
-        install_from: the nodes from which packages are taken.
+        install_from: returns the nodes from which packages are taken now.
         installer: installs packages on this node.
         limits: of packages.
         unpack_dir: where packages are unpacked.
@@ -54,7 +54,7 @@ class Administration:
         node: str,
         peers: PeersPort,
         members: Callable[[], Sequence[str]],
-        install_from: Sequence[str],
+        install_from: Callable[[], Sequence[str]],
         installer: PackageInstaller,
         limits: PackageLimits,
         unpack_dir: Path,
@@ -91,7 +91,7 @@ class Administration:
         try:
             await self._calls.__aexit__(*error)
         finally:
-            self._incoming.close()
+            await self._incoming.close()
 
     async def install(
         self, argument: str, nodes: Sequence[str], consent: str | bool | None

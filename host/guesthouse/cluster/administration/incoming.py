@@ -89,7 +89,7 @@ class IncomingPackages:
 
     Args:
         node: this node's name.
-        trusted: the nodes from which packages are taken.
+        trusted: returns the nodes from which packages are taken now.
         installer: installs them.
         limits: of packages.
         unpack_dir: where packages are unpacked.
@@ -101,7 +101,7 @@ class IncomingPackages:
     def __init__(
         self,
         node: str,
-        trusted: Sequence[str],
+        trusted: Callable[[], Sequence[str]],
         installer: PackageInstaller,
         limits: PackageLimits,
         unpack_dir: Path,
@@ -110,7 +110,7 @@ class IncomingPackages:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._node = node
-        self._trusted = frozenset(trusted)
+        self._trusted = trusted
         self._installer = installer
         self._limits = limits
         self._unpack_dir = unpack_dir
@@ -121,6 +121,7 @@ class IncomingPackages:
         self._held: dict[tuple[str, str], _Held] = {}
         """By sender and hash."""
         self._fetching: set[tuple[str, str]] = set()
+        self._removals: set[asyncio.Future[None]] = set()
 
     async def offered(self, sender: str, offer: Offer) -> Previewed:
         """Fetch what is lacking of a package, and say what it asks for.
@@ -163,6 +164,7 @@ class IncomingPackages:
         self._log.write(SOURCE, "info", f"{sender} installs {held.package} ({request.hash[:12]}) here")
         item = await self._installer.install(str(held.argument), request.hash if request.consent else None)
         self._drop((sender, request.hash))
+        await self._removed()
         return InstalledThere(
             package=item["package"],
             version=item["version"],
@@ -175,13 +177,14 @@ class IncomingPackages:
         for key in [key for key in self._held if key[0] == sender]:
             self._drop(key)
 
-    def close(self) -> None:
-        """Drop all that was offered."""
+    async def close(self) -> None:
+        """Drop all that was offered, and wait until it is removed."""
         for key in list(self._held):
             self._drop(key)
+        await self._removed()
 
     def _check_trusted(self, sender: str, package: str) -> None:
-        if sender not in self._trusted:
+        if sender not in self._trusted():
             text = f"{sender} would install {package} here, and is not in cluster.install_from"
             self._throttled_log.say(SOURCE, f"install {sender}", text)
             raise NotTrusted(
@@ -197,7 +200,18 @@ class IncomingPackages:
     def _drop(self, key: tuple[str, str]) -> None:
         held = self._held.pop(key, None)
         if held is not None:
-            remove_unpacked(held.scratch)
+            self._remove(held.scratch)
+
+    def _remove(self, scratch: Path) -> None:
+        """Remove a folder in a thread: it may have many files."""
+        removal = asyncio.get_running_loop().run_in_executor(None, remove_unpacked, scratch)
+        self._removals.add(removal)
+        removal.add_done_callback(self._removals.discard)
+
+    async def _removed(self) -> None:
+        """Wait until what was dropped is gone."""
+        if self._removals:
+            await asyncio.wait(self._removals)
 
     async def _fetched(self, key: tuple[str, str], offer: Offer) -> tuple[_Held, int]:
         if key in self._fetching:
@@ -228,7 +242,8 @@ class IncomingPackages:
         try:
             yield scratch
         except BaseException:
-            remove_unpacked(scratch)
+            self._remove(scratch)
+            await self._removed()
             raise
 
     async def _complete(

@@ -97,7 +97,7 @@ class Authority:
         self._roster.take_card(data)
         return data
 
-    def ticket(self, now: float, seconds: int, nats: tuple[str, ...]) -> JoinTicket:
+    def ticket(self, now: float, seconds: int, nats: tuple[str, ...], name: str = "") -> JoinTicket:
         """A ticket that is valid for so many seconds.
 
         Raises:
@@ -108,7 +108,7 @@ class Authority:
             raise NotAllowed(
                 f"{MOST_TICKETS} tickets were issued lately: use these, or wait until they expire"
             )
-        ticket = JoinTicket.new(self._roster.cluster_id, int(now) + seconds, nats)
+        ticket = JoinTicket.new(self._roster.cluster_id, int(now) + seconds, nats, name)
         self.tickets.append(IssuedTicket(id=ticket.id, secret=ticket.secret, expires=ticket.expires))
         return ticket
 

@@ -47,9 +47,11 @@ class JoinTicket(Struct, frozen=True, kw_only=True):
     expires: Seconds
     nats: Annotated[tuple[Url, ...], Meta(min_length=1, max_length=16)]
     """URLs of the cluster's NATS servers."""
+    name: Annotated[str, Meta(max_length=64)] = ""
+    """The cluster's."""
 
     @classmethod
-    def new(cls, cluster: str, expires: int, nats: tuple[str, ...]) -> JoinTicket:
+    def new(cls, cluster: str, expires: int, nats: tuple[str, ...], name: str = "") -> JoinTicket:
         """A ticket with a new secret."""
         return cls(
             cluster=cluster,
@@ -57,6 +59,7 @@ class JoinTicket(Struct, frozen=True, kw_only=True):
             secret=secrets.token_bytes(32),
             expires=expires,
             nats=nats,
+            name=name,
         )
 
     @property

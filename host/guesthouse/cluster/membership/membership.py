@@ -38,6 +38,7 @@ class Saved(Struct, kw_only=True):
     version: Annotated[int, Meta(ge=1)] = VERSION
     node: NodeName
     nats: tuple[str, ...]
+    name: Annotated[str, Meta(max_length=64)] = ""
     first_key: Key
     successions: tuple[bytes, ...] = ()
     cards: tuple[bytes, ...] = ()
@@ -59,6 +60,7 @@ class Membership:
         nats: the URLs of NATS servers that came with its ticket.
         roster: the nodes.
         authority: if this node holds the key of the cluster.
+        name: of the cluster; empty if it has none.
     """
 
     def __init__(
@@ -68,16 +70,24 @@ class Membership:
         nats: tuple[str, ...],
         roster: Roster,
         authority: Authority | None = None,
+        name: str = "",
     ) -> None:
         self.home = home
         self.node = node
         self.nats = nats
         self.roster = roster
         self.authority = authority
+        self.name = name
 
     @classmethod
     def found(
-        cls, home: Path, node: str, node_key: Ed25519PrivateKey, nats: tuple[str, ...], now: float
+        cls,
+        home: Path,
+        node: str,
+        node_key: Ed25519PrivateKey,
+        nats: tuple[str, ...],
+        now: float,
+        name: str = "",
     ) -> Membership:
         """Found a cluster, and save it.
 
@@ -90,7 +100,7 @@ class Membership:
         roster = Roster(key.public_key().public_bytes_raw())
         authority = Authority(roster, key, node)
         authority.issue(node, node_key.public_key().public_bytes_raw(), "member", now)
-        made = cls(home, node, nats, roster, authority)
+        made = cls(home, node, nats, roster, authority, name)
         _write(home / KEY_FILE, key.private_bytes_raw())
         made.write(made.encoded())
         return made
@@ -121,7 +131,12 @@ class Membership:
         authority = None
         if key is not None:
             authority = Authority(roster, key, saved.node, saved.serial, saved.tickets, saved.expelled)
-        return cls(home, saved.node, saved.nats, roster, authority)
+        return cls(home, saved.node, saved.nats, roster, authority, saved.name)
+
+    @property
+    def shown(self) -> str:
+        """The cluster for people: its name, if it has one, and its id."""
+        return f"{self.name} ({self.roster.cluster_id})" if self.name else self.roster.cluster_id
 
     def encoded(self) -> bytes:
         """The content of `cluster.json`."""
@@ -129,6 +144,7 @@ class Membership:
         saved = Saved(
             node=self.node,
             nats=self.nats,
+            name=self.name,
             first_key=roster.first_key,
             successions=tuple(roster.successions),
             cards=tuple(roster.newer_than(0)),

@@ -7,6 +7,7 @@ whether a node can be reached is up to its session.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from msgspec import Struct
 
 from guesthouse.cluster.membership.records import BadRecord, Presence, read, verify
+from guesthouse.cluster.membership.roster import SKEW_SECONDS
 from guesthouse.core.throttle import Throttle
 
 PRESENCE_SECONDS: Final = 2.0
@@ -36,16 +38,24 @@ class PresenceBook:
     Args:
         cluster_id: presences of other clusters are ignored.
         key_of: returns the key of a member; None of any other.
+        clock: tells Unix time. A presence from its future is not taken: once the clock of that node is put right, all
+            that it says would be older.
     """
 
-    def __init__(self, cluster_id: str, key_of: Callable[[str], Ed25519PublicKey | None]) -> None:
+    def __init__(
+        self,
+        cluster_id: str,
+        key_of: Callable[[str], Ed25519PublicKey | None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._clock = clock
         self._cluster_id = cluster_id
         self._key_of = key_of
         self._heard: dict[str, Heard] = {}
         self._throttle = Throttle(1.0, _MOST_OF_ONE)
         self._total = Throttle(1.0, _MOST_OF_ALL)
         self.dropped = 0
-        """Presences that were forged, repeated or too many."""
+        """Presences that were forged, repeated, of the future or too many."""
 
     def take(self, data: bytes, now: float) -> Presence | None:
         """Take what a node says of itself; None if nobody that is a member says something new.
@@ -59,7 +69,8 @@ class PresenceBook:
             key = self._key_of(presence.node) if presence.cluster == self._cluster_id else None
             before = self._heard.get(presence.node)
             old = before is not None and presence.sent <= before.presence.sent
-            if key is not None and not old and self._may_look(presence.node, now):
+            ahead = presence.sent - self._clock() > SKEW_SECONDS
+            if key is not None and not old and not ahead and self._may_look(presence.node, now):
                 verify(data, key)
                 self._heard[presence.node] = Heard(presence, now)
                 return presence

@@ -10,6 +10,8 @@ class ClusterSettings(Struct, frozen=True):
 
     nats: tuple[str, ...] = ()
     """URLs of NATS servers, such as `nats://10.0.0.1:4222`; none: the node is alone."""
+    name: str | None = None
+    """What people call the cluster."""
     install_from: tuple[str, ...] = ()
     """Nodes of the cluster whose operators may install packages on this one."""
     gateways_from: tuple[str, ...] = ("*",)

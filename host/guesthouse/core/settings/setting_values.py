@@ -53,6 +53,10 @@ FORMS: Final = {
     "http.service_workers": _PACKAGE_ID,
 }
 """The syntax of each list's items, and its description in errors."""
+_TEXT_FORMS: Final = {
+    "cluster.name": (r"[A-Za-z0-9][\w .-]{0,62}", "a name of at most 63 letters, digits, spaces and . _ -")
+}
+"""The syntax of a text, likewise."""
 
 
 def checked(name: str, kind: Any, value: Any, where: str) -> Any:
@@ -83,6 +87,8 @@ def checked(name: str, kind: Any, value: Any, where: str) -> Any:
         raise BadSetting(f"{where} must be one of {', '.join(CHOICES[name])}, not {_shown(value)}")
     if value == "":
         raise BadSetting(f"{where} must not be empty: give a value, or leave it out for the default")
+    if name in _TEXT_FORMS and re.fullmatch(_TEXT_FORMS[name][0], value, re.ASCII) is None:
+        raise BadSetting(f"{where}: {_shown(value)} must be {_TEXT_FORMS[name][1]}")
     if isinstance(value, int | float) and type(value) is not bool:
         least, most = bounds(name, kind)
         if not least <= value <= most:

@@ -49,6 +49,9 @@ from guesthouse.kernel.cluster.traffic import DropReason, PeerTraffic
 SOURCE: Final = "remote"
 """Source of log lines about other nodes."""
 SILENCE_SECONDS: Final = 2.0
+"""A session in which nothing was heard for so long is lost. Not a setting: nodes that ping less often would lose
+sessions with the others.
+"""
 TICK_SECONDS: Final = 0.25
 """Between looks at all sessions. One in which nothing was sent since the last look is pinged in."""
 _HANDSHAKE_BYTES: Final = 256 * 1024
