@@ -73,7 +73,8 @@ async def test_faults_of_servers_are_told_apart(pair: Pair, tmp_path: Path) -> N
         found = await asyncio.to_thread(lambda: list(cluster_checks.nats(small, pair.two.home)))
         assert statuses(found) == [("NATS", OK), ("NATS messages", FAIL), ("JetStream", WARN)]
         assert "there is no bucket for the cluster" in found[2].text
-    accounts = "accounts { A { jetstream: enabled, users: [{user: a, password: b}] }, B { users: [{user: c, password: d}] } }"
+    one = "A { jetstream: enabled, users: [{user: a, password: b}] }"
+    accounts = f"accounts {{ {one}, B {{ users: [{{user: c, password: d}}] }} }}"
     async with running(tmp_path / "closed", 1, more=f"{accounts}\nno_auth_user: a") as servers:
         refused = await examine_server(servers[0].url, Access(None, user="x", password="y"), None)
         assert refused.error is not None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from contextlib import suppress
 from typing import Final
 
@@ -27,6 +28,7 @@ READ_SECONDS: Final = 15.0
 _REPLICAS: Final = (3, 1)
 """A copy on each of three servers, or where there are fewer, one."""
 _CONSUMER_SECONDS: Final = 10.0
+_API_SECONDS: Final = 5.0
 
 
 def bucket_name(cluster_id: str) -> str:
@@ -69,6 +71,27 @@ async def open_bucket(client: BoundedClient, cluster_id: str, *, create: bool) -
             if replicas == _REPLICAS[-1]:
                 raise
     return None
+
+
+async def raise_replicas(client: BoundedClient, cluster_id: str) -> int | None:
+    """Have as many copies of the bucket as it should have, if it was made when there were fewer servers.
+
+    Returns:
+        How many there are from now on; None if nothing was changed, since it has them or there are too few servers.
+
+    Raises:
+        nats.errors.Error, TimeoutError, ValueError: NATS fails, or answers nonsense.
+    """
+    stream, wanted = f"KV_{bucket_name(cluster_id)}", _REPLICAS[0]
+    told = json.loads((await client.request(f"$JS.API.STREAM.INFO.{stream}", timeout=_API_SECONDS)).data)
+    config = told.get("config") if isinstance(told, dict) else None
+    if not isinstance(config, dict) or config.get("num_replicas", 1) >= wanted:
+        return None
+    # As JSON, so that nothing of the configuration is lost that nats-py does not know.
+    changed = json.dumps({**config, "num_replicas": wanted}).encode()
+    answer = await client.request(f"$JS.API.STREAM.UPDATE.{stream}", changed, timeout=_API_SECONDS)
+    told = json.loads(answer.data)
+    return wanted if isinstance(told, dict) and "error" not in told else None
 
 
 async def read_bucket(bucket: KeyValue) -> dict[str, bytes]:

@@ -9,7 +9,7 @@ from typing import Final
 
 from nats.js.kv import KeyValue
 
-from guesthouse.cluster.card_bucket import open_bucket, read_bucket, records_of
+from guesthouse.cluster.card_bucket import open_bucket, raise_replicas, read_bucket, records_of
 from guesthouse.cluster.membership.roster import Roster
 from guesthouse.cluster.nats_client import BoundedClient
 from guesthouse.cluster.nats_connection import SOURCE, NatsConnection
@@ -45,6 +45,7 @@ class CardSync:
         self._connection = connection
         self._roster = roster
         self._take = take
+        self._log = log
         self._throttled_log = ThrottledLog(log)
         self._owns = owns
         self._asked = asyncio.Event()
@@ -85,6 +86,9 @@ class CardSync:
                 await asyncio.sleep(0)  # each may cost a signature
         if self._owns():
             await self._write(bucket, found)
+            replicas = await raise_replicas(client, self._roster.cluster_id)
+            if replicas is not None:
+                self._log.write(SOURCE, "info", f"NATS keeps the cards of the cluster on {replicas} servers")
 
     async def _write(self, bucket: KeyValue, found: dict[str, bytes]) -> None:
         for key, data in records_of(self._roster).items():

@@ -48,6 +48,7 @@ class ServerReport(Struct, frozen=True):
     """Its URL without a password."""
     error: str | None = None
     """Why it cannot be used; nothing else is known then."""
+    server_id: str = ""
     version: str = ""
     max_payload: int = 0
     servers: int = 1
@@ -86,6 +87,7 @@ async def _asked(client: BoundedClient, name: str, cluster_id: str | None) -> Se
     failed, replicas, ahead = await _jetstream(client, cluster_id)
     return ServerReport(
         server=name,
+        server_id=str(info.get("server_id"))[:64],
         version=str(info.get("version"))[:32],
         max_payload=info["max_payload"] if type(info.get("max_payload")) is int else 0,
         servers=max(1, min(len(urls), _MOST_SERVERS)) if isinstance(urls, list) else 1,

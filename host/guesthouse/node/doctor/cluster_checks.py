@@ -170,7 +170,8 @@ def _bucket(found: Sequence[ServerReport], membership: Membership | None) -> Ite
         )
         yield Finding("JetStream", FAIL, text, remedy)
         return
-    report, servers = found[0], max(report.servers for report in found)
+    report = found[0]
+    servers = max(*(report.servers for report in found), len({report.server_id for report in found}))
     if membership is None:
         return
     if report.replicas is None:
