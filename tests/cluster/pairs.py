@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -65,9 +64,7 @@ async def pair_of(
         nodes = []
         for name, runs, own in ((ONE, (), {}), (TWO, packages, settings_of_two or {})):
             home = new_home()
-            known.move_in(home, name)
-            file = home / "guesthouse.toml"
-            file.write_text(re.sub(r"nats = \[.*\]", f'nats = ["{servers[0].url}"]', file.read_text()))
+            known.move_in(home, name, servers[0].url)
             given = {**(settings or {}), **own}
             nodes.append(await stack.enter_async_context(Daemon(home, runs, node=name, settings=given)))
         one, two = nodes

@@ -20,6 +20,7 @@ from websockets.asyncio.client import connect
 
 from guesthouse.core.settings.setting_values import parsed
 
+from .harness.joining import members
 from .nodes import answer, cluster, found, join, node_of, rows, says, sees, ticket
 from .servers import Server, free_ports
 
@@ -33,13 +34,14 @@ def puppets(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def pair(nats: Server, new_home: NewHome) -> AsyncIterator[tuple[Daemon, Daemon]]:
-    """Two nodes without processes; the first holds the cluster's key."""
+async def pair(nats: Server, new_home: NewHome, tmp_path: Path) -> AsyncIterator[tuple[Daemon, Daemon]]:
+    """Two nodes without processes; the first holds the cluster's key. They have joined once for all tests."""
+    known = await members((ONE, TWO), new_home, tmp_path / "founding")
     one_home, two_home = new_home(), new_home()
-    await found(one_home, ONE, nats.url)
+    for home, name in ((one_home, ONE), (two_home, TWO)):
+        known.move_in(home, name, nats.url)
     async with AsyncExitStack() as stack:
         one = await stack.enter_async_context(node_of(one_home))
-        await join(two_home, TWO, await ticket(one_home))
         two = await stack.enter_async_context(node_of(two_home))
         await sees(one, TWO)
         await sees(two, ONE)

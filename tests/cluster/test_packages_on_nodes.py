@@ -13,11 +13,12 @@ from tests.e2e.daemon import Daemon
 from tests.e2e.packages import package
 from tests.patience import PATIENCE
 
+from .harness.joining import members
 from .next_version import VERSION
-from .nodes import found, join, node_of, rows, says, sees, ticket
+from .nodes import node_of, rows, says, sees
+from .pairs import NAMES, ONE, THREE, TWO
 from .servers import Server
 
-ONE, TWO, THREE = "one.os", "two.os", "three.os"
 PACKAGE = "echo-c:guesthouse.os"
 NewHome = Callable[[], Path]
 TRUSTING = {"cluster_install_from": f"{ONE},{TWO}"}
@@ -26,13 +27,12 @@ TRUSTING = {"cluster_install_from": f"{ONE},{TWO}"}
 @asynccontextmanager
 async def three_nodes(nats: Server, new_home: NewHome, **third: Any) -> AsyncIterator[list[Daemon]]:
     """Three nodes that see each other, and take packages from the first two."""
-    homes = [new_home() for _ in range(3)]
-    await found(homes[0], ONE, nats.url)
+    known = await members(NAMES, new_home, nats.folder.parent / "founding")
     async with AsyncExitStack() as stack:
-        one = await stack.enter_async_context(node_of(homes[0], settings=TRUSTING))
-        nodes = [one]
-        for home, name, options in ((homes[1], TWO, {}), (homes[2], THREE, third)):
-            await join(home, name, await ticket(homes[0]))
+        nodes = []
+        for name, options in ((ONE, {}), (TWO, {}), (THREE, third)):
+            home = new_home()
+            known.move_in(home, name, nats.url)
             nodes.append(await stack.enter_async_context(node_of(home, settings=TRUSTING, **options)))
         for node, others in zip(nodes, ((TWO, THREE), (ONE, THREE), (ONE, TWO)), strict=True):
             await sees(node, *others)

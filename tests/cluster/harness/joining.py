@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,12 +29,15 @@ class Members:
     files: Mapping[str, Mapping[str, bytes]]
     """What makes a home that of a member, by the member's name."""
 
-    def move_in(self, home: Path, node: str) -> None:
-        """Make a home that of a member."""
+    def move_in(self, home: Path, node: str, url: str | None = None) -> None:
+        """Make a home that of a member, which goes by the NATS server at `url`; None: its settings will name one."""
         for name, content in self.files[node].items():
             file = home / name
             file.touch(mode=0o600)
             file.write_bytes(content)
+        if url is not None:
+            file = home / "guesthouse.toml"
+            file.write_text(re.sub(r"nats = \[.*\]", f'nats = ["{url}"]', file.read_text()))
 
 
 _founded: Final[dict[tuple[str, ...], Members]] = {}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,7 +15,7 @@ from tests.peer_world import KEYS, End, World
 from guesthouse.kernel.cluster import arrivals, greeter, handshake, sealing
 from guesthouse.kernel.cluster.greeter import MOST_OF_NODE
 from guesthouse.kernel.cluster.handshake import WINDOW
-from guesthouse.kernel.cluster.peers import MessageTooLarge
+from guesthouse.kernel.cluster.peers import SILENCE_SECONDS, MessageTooLarge
 from guesthouse.kernel.cluster.send_queues import QUEUE_BYTES
 from guesthouse.kernel.cluster.services import ADMINISTRATION, GATEWAYS, MAX_MESSAGE, PROCESSES, SERVICES
 
@@ -55,6 +57,17 @@ def joins(world: World, node: str = B, **hello: Any) -> HandMade:
     world.run()
     answers.clear()
     return made
+
+
+def test_the_documentation_says_how_long_silence_may_last() -> None:
+    docs = Path(__file__).parents[3] / "docs"
+    for page in ("architecture.md", "cluster.md"):
+        said = re.findall(
+            r"(\w+) seconds (?:of silence the session is lost|after the last sign of life)",
+            (docs / page).read_text(),
+        )
+        assert said in ([f"{SILENCE_SECONDS:.0f}"], ["two"]), page
+    assert SILENCE_SECONDS == 2
 
 
 def test_both_nodes_are_told_of_a_session_that_one_begins() -> None:
