@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,13 +49,13 @@ class Two:
 
 
 @pytest.fixture
-async def two(tmp_path: Path) -> AsyncIterator[Two]:
+async def two(new_home: Callable[[], Path]) -> AsyncIterator[Two]:
     net = Net()
     async with AsyncExitStack() as stack, AsyncExitStack() as home_stack:
         nodes = []
         for name, where in ((GATEWAY, stack), (HOME, home_stack)):
             settings = Settings(
-                home=str(tmp_path / name), node=name, workers=1, http=HttpSettings(port=0), cluster=SERVES_ALL
+                home=str(new_home()), node=name, workers=1, http=HttpSettings(port=0), cluster=SERVES_ALL
             )
             node = await where.enter_async_context(Node(settings, None))
             net.keys[name] = node.public_key()
