@@ -14,6 +14,7 @@ from collections.abc import Generator
 from typing import Final
 
 import pytest
+from tests.forked import used_seconds
 
 _SHOWN: Final = 40
 _COST: Final = "cost"
@@ -22,7 +23,7 @@ _COST: Final = "cost"
 
 def _cpu() -> float:
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(each.ru_utime + each.ru_stime for each in used)
+    return sum(each.ru_utime + each.ru_stime for each in used) + used_seconds()
 
 
 class CpuTimes:

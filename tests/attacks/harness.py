@@ -337,7 +337,7 @@ async def node_with_neighbours(
     options: Mapping[str, Any],
 ) -> AsyncIterator[Scene]:
     """A node with its neighbours, by the samples that they are, and their clients; all is stopped at the end."""
-    async with Daemon(home, [], workers=WORKERS, settings=settings, **options) as daemon:
+    async with Daemon(home, [], workers=WORKERS, settings=settings, new=True, **options) as daemon:
         scene = Scene(daemon, Neighbours(daemon, list(samples)), effort, rows, folder)
         for name, sample in samples.items():
             wasm = package(sample) / f"build/{sample}.wasm"

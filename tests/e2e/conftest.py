@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser as Chromium
 from playwright.async_api import Playwright, async_playwright
+from tests import forked
 
 from guesthouse.package.compile.mac import MacKey
 from guesthouse.testing.node_subprocess import cache_folder
@@ -23,7 +24,7 @@ from .browser import Browser, browsing, chromium_of
 from .compiles import KEY_FILE, compile_python, is_in_python
 from .daemon import Daemon
 from .packages import package
-from .waiting import alive, command_line, descendants
+from .waiting import Subprocess, alive, command_line, descendants
 
 
 class StartNode(Protocol):
@@ -41,10 +42,17 @@ def nothing_left_over() -> Iterator[None]:
     """No subprocess outlives the tests."""
     before = descendants(os.getpid())
     yield
+
+    def left() -> list[Subprocess]:
+        found = alive(descendants(os.getpid()) - before)
+        return [each for each in found if each.pid != forked.server_pid()]
+
     end = time.monotonic() + _ENDING_SECONDS
-    while (left := alive(descendants(os.getpid()) - before)) and time.monotonic() < end:
+    while left() and time.monotonic() < end:
         time.sleep(0.05)
-    assert not left, f"subprocesses are left over: {[command_line(each.pid) for each in left]}"
+    names = [command_line(each.pid) for each in left()]
+    forked.stop()
+    assert not names, f"subprocesses are left over: {names}"
 
 
 @pytest.fixture(scope="session")

@@ -8,13 +8,15 @@ import os
 import re
 import signal
 import sys
+import tempfile
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import httpx
+from tests import forked
 from tests.certificates import TRUSTS_NOBODY
 from tests.patience import PATIENCE
 
@@ -66,12 +68,14 @@ async def run_command(
     seconds: float = 60.0,
 ) -> Ran:
     """Run `guesthouse ARGUMENTS…` to its end."""
+    if (made := environment(home, settings)) and forked.can_fork(made):
+        return await _forked_command(home, made, *map(str, arguments), stdin=stdin, seconds=seconds)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "guesthouse", *map(str, arguments)),
         stdin=DEVNULL if stdin is None else PIPE,
         stdout=PIPE,
         stderr=PIPE,
-        env=environment(home, settings),
+        env=made,
         cwd=home.parent,
     )
     try:
@@ -82,6 +86,24 @@ async def run_command(
             process.kill()
             await process.wait()
     return Ran(process.returncode or 0, out.decode(), err.decode())
+
+
+async def _forked_command(
+    home: Path, variables: Mapping[str, str], *arguments: str, stdin: str | None, seconds: float
+) -> Ran:
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as errors:
+        given.write((stdin or "").encode())
+        given.seek(0)
+        process = await forked.fork(arguments, variables, home.parent, stdin=given.fileno(), stderr=errors)
+        try:
+            async with asyncio.timeout(seconds):
+                out = await process.stdout.read()
+                code = await process.wait()
+        finally:
+            process.kill()
+            await process.wait()
+        errors.seek(0)
+        return Ran(code, out.decode(), errors.read().decode())
 
 
 class Daemon:
@@ -97,6 +119,7 @@ class Daemon:
         module: what to run in the place of `guesthouse`; it takes the same arguments.
         node: its name; None for what its home says.
         descriptors: that it inherits.
+        new: whether it is a new interpreter, and no fork of one that has loaded its modules (`tests/forked.py`).
     """
 
     def __init__(
@@ -112,8 +135,10 @@ class Daemon:
         module: str | Path = "guesthouse",
         node: str | None = NODE,
         descriptors: Sequence[int] = (),
+        new: bool = False,
     ) -> None:
         self.home = home
+        self._new = new or python != sys.executable or module != "guesthouse"
         self._descriptors = tuple(descriptors)
         self._run = [str(python), *(("-m", module) if isinstance(module, str) else (str(module),)), "run"]
         self._variables = dict(variables or {})
@@ -127,7 +152,7 @@ class Daemon:
         ]
         self._settings = settings
         self._stderr = home.with_suffix(".stderr")
-        self._process: asyncio.subprocess.Process
+        self._process: asyncio.subprocess.Process | forked.Forked
         self._seen: set[Subprocess] = set()
 
     @property
@@ -157,22 +182,32 @@ class Daemon:
         return f"kinode-auth_{self.node}", f"hyperware-auth_{self.node}"
 
     async def __aenter__(self) -> Self:
+        variables = {**environment(self.home, self._settings), **self._variables}
         with self._stderr.open("ab") as stderr:
-            self._process = await asyncio.create_subprocess_exec(
-                *(*self._run, *self._arguments),
-                stdin=DEVNULL,
-                stdout=PIPE,
-                stderr=stderr,
-                env={**environment(self.home, self._settings), **self._variables},
-                cwd=self.home.parent,
-                pass_fds=self._descriptors,
-            )
+            self._process = await self._started(variables, stderr)
         try:
             await self._ready()
         except BaseException:
             await self.kill()
             raise
         return self
+
+    async def _started(
+        self, variables: Mapping[str, str], stderr: IO[bytes]
+    ) -> asyncio.subprocess.Process | forked.Forked:
+        folder, descriptors = self.home.parent, self._descriptors
+        if not self._new and forked.can_fork(variables, descriptors):
+            arguments = ["run", *self._arguments]
+            return await forked.fork(arguments, variables, folder, stderr=stderr, descriptors=descriptors)
+        return await asyncio.create_subprocess_exec(
+            *(*self._run, *self._arguments),
+            stdin=DEVNULL,
+            stdout=PIPE,
+            stderr=stderr,
+            env=variables,
+            cwd=folder,
+            pass_fds=descriptors,
+        )
 
     async def _ready(self) -> None:
         assert self._process.stdout is not None
@@ -188,6 +223,8 @@ class Daemon:
         if self._process.returncode is None:
             code = await self.terminate()
             assert code == 0 or kind, f"exit code {code}: {self.stderr()}"
+        else:
+            await self.ended()
         if kind is None:
             self._check_stderr()
 
@@ -206,7 +243,7 @@ class Daemon:
         if self._process.returncode is None:
             self._note_subprocesses()
             self._process.kill()
-            await self.ended()
+        await self.ended()
 
     async def ended(self, seconds: float = PATIENCE) -> int:
         """Wait for the end of a node that was told to stop. Returns the exit code."""

@@ -113,7 +113,7 @@ async def node_with_echo(tmp_path: Path, **settings: object) -> AsyncIterator[tu
     home = tmp_path / "node" / "home"
     home.mkdir(parents=True, mode=0o700)
     folder = version_of_echo(tmp_path, "0.2.0")
-    async with Daemon(home, [], settings=settings) as daemon:
+    async with Daemon(home, [], settings=settings, new=True) as daemon:
         await install_patiently(daemon, folder)
         yield daemon, folder
 
@@ -184,7 +184,7 @@ async def test_a_compiler_without_memory_refuses_the_package_and_the_old_version
 ) -> None:
     async with node_with_echo(tmp_path) as (daemon, folder):
         home = daemon.home
-    async with Daemon(home, [], settings={"package_compile_memory_bytes": 80 * 2**20}) as daemon:
+    async with Daemon(home, [], settings={"package_compile_memory_bytes": 80 * 2**20}, new=True) as daemon:
         next_version(folder, 1)
         with pytest.raises(CommandRefused, match=r"raise package\.compile_memory_bytes"):
             await install(daemon, folder)

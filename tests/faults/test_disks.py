@@ -122,7 +122,7 @@ async def test_a_package_that_finds_no_room_is_refused_and_what_ran_runs_on(
     home = tmp_path / "node" / "home"
     home.mkdir(parents=True, mode=0o700)
     old, new = (version_of_echo(tmp_path, version) for version in ("0.2.0", "0.3.0"))
-    async with Daemon(home, [], variables=machine.variables) as daemon:
+    async with Daemon(home, [], variables=machine.variables, new=True) as daemon:
         await install(daemon, old)
         async with registered(daemon, ECHO_C, await daemon.token()) as client:
             machine.writes_fail_with(errno.ENOSPC)
@@ -210,7 +210,7 @@ async def test_a_disk_that_fills_up_and_is_cleared_is_lived_through(tmp_path: Pa
         home.chmod(0o700)
         (home / "compiled").symlink_to(compiled / "compiled")
         shutil.copy(compiled / KEY_FILE, home / KEY_FILE)
-        async with Daemon(home, [ledger()]) as daemon, writers_of(daemon) as (one, two):
+        async with Daemon(home, [ledger()], new=True) as daemon, writers_of(daemon) as (one, two):
             assert all(await entered(one, "keep", "kv", "timer"))
             _fill(home / "other")
             outcomes = [await answered(one, "keep") for _ in range(12)]

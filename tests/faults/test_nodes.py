@@ -91,7 +91,7 @@ async def test_killed_nodes_keep_what_they_said_is_stored_whole_and_no_older(
     token = ""
     for number, delay in each("node kills", NODE_KILLS, 0.02, 0.25):
         with told("node kills", number, delay):
-            async with Daemon(home, [ledger()], workers=2) as daemon:
+            async with Daemon(home, [ledger()], workers=2, new=True) as daemon:
                 token = token or await daemon.token()
                 await until_killed(daemon, token, writers, delay)
             held_to_the_promise(home, writers)

@@ -14,7 +14,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 ROOT: Final = Path(__file__).parents[2]
-PLUGINS: Final = ("conftest", "cpu_time", "examples", "hanging", "patience", "rust", "scheduling")
+PLUGINS: Final = ("conftest", "cpu_time", "examples", "forked", "hanging", "patience", "rust", "scheduling")
 
 HANGING: Final = """
 import asyncio, signal, threading, time
