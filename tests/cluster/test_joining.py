@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -126,6 +127,23 @@ async def test_a_cluster_has_a_name_which_its_nodes_are_told_and_settings_are_ch
     assert "cluster.name is 'staging', and this node is in the cluster production (" in daemon.stderr()
     unnamed = await cluster(new_home(), "init", "--nats", nats.url, "--name", "a\nb")
     assert "must be a name of at most 63 letters" in unnamed.stderr
+
+
+async def test_a_node_on_a_copy_of_a_home_is_named_by_both(
+    nats: Server, new_home: NewHome, tmp_path: Path
+) -> None:
+    home = new_home()
+    await found(home, ONE, nats.url)
+    async with node_of(home) as one:
+        copied = tmp_path / "copy/home"
+        passing = shutil.ignore_patterns("control.sock", "lock", "state.sqlite*")
+        shutil.copytree(home, copied, symlinks=True, ignore=passing)
+        assert "another node has the name" not in one.stderr(), "its own presences are no other's"
+        async with node_of(copied) as copy:
+            for node in (one, copy):
+                line = await says(node, "another node has the name and the key of one.os")
+                assert " error " in line
+                assert "remove node.ed25519 and cluster.json" in line
 
 
 async def test_a_ticket_lets_in_one_node_once(pair: tuple[Daemon, Daemon], new_home: NewHome) -> None:

@@ -23,6 +23,7 @@ from guesthouse.cluster.carrier import NatsCarrier, subject_prefix
 from guesthouse.cluster.membership import member_messages
 from guesthouse.cluster.membership.member_messages import MOST_RECORDS, Latest, Leave, Records
 from guesthouse.cluster.membership.membership import BadMembership, Membership
+from guesthouse.cluster.membership.own_presences import OwnPresences
 from guesthouse.cluster.membership.presence_book import PRESENCE_SECONDS, PresenceBook
 from guesthouse.cluster.membership.records import BadRecord, Card, Presence, signed
 from guesthouse.cluster.membership.roster import Change
@@ -113,7 +114,8 @@ class Cluster:
         carrier.listen(self.peers.incoming)
         carrier.on_room = self.peers.carrier_ready
         self._carrier = carrier
-        self.presences = PresenceBook(cluster_id, self.key_of)
+        self.presences = PresenceBook(cluster_id, self._key_of_speaker)
+        self._said = OwnPresences()
         self._live = Throttle(1.0, _MOST_LIVE)
         self._joins = Throttle(1.0, _MOST_JOINS)
         self._told = Throttle(5.0)
@@ -163,6 +165,10 @@ class Cluster:
         if node == self._node or not self.is_member():
             return None
         return self.roster.key_of(node, time.time())
+
+    def _key_of_speaker(self, node: str) -> Ed25519PublicKey | None:
+        """As `key_of`, and of this node too: a copy of its home speaks with it."""
+        return self._key.public_key() if node == self._node else self.key_of(node)
 
     def is_member(self) -> bool:
         """Whether this node is a member."""
@@ -236,7 +242,10 @@ class Cluster:
 
     def _on_presence(self, message: Msg) -> None:
         presence = self.presences.take(message.data, asyncio.get_running_loop().time())
-        if presence is None or presence.node == self._node:
+        if presence is None:
+            return
+        if presence.node == self._node:
+            self._check_is_own(presence)
             return
         if not self.peers.is_up(presence.node):
             self.peers.connect(presence.node)
@@ -244,6 +253,17 @@ class Cluster:
             self._tell_later_cards(presence.node, presence.latest)
         if presence.latest > self.roster.latest:
             self._sync.soon()
+
+    def _check_is_own(self, presence: Presence) -> None:
+        """Sessions go to a copy and to this node by turns, and only these two can know why."""
+        self.presences.forget(self._node)  # it is listed by what it says now
+        if self._said.is_of_copy(presence.sent):
+            text = (
+                f"another node has the name and the key of {self._node}: it runs on a copy of this home, and the "
+                "others reach one or the other by chance. Stop it; for a node of its own, remove node.ed25519 and "
+                "cluster.json from the copy, and have it join by another name"
+            )
+            self._throttled_log.say(SOURCE, "copy", text, level="error")
 
     def _on_record(self, message: Msg) -> None:
         if self._live.omitted(0, asyncio.get_running_loop().time()) is None:
@@ -421,6 +441,7 @@ class Cluster:
         while True:
             if self.is_member():
                 presence = self.presence()
+                self._said.add(presence.sent)
                 self.connection.publish(f"{self._prefix}.presence", signed(presence, self._key))
             self._own = [task for task in self._own if not task.done()]
             self._forget_expired()
