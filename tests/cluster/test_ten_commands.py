@@ -13,7 +13,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from tests.e2e.daemon import Daemon, environment, run_command
+from tests.e2e.clients import ECHO_C
+from tests.e2e.daemon import Daemon, Ran, environment, run_command
 from tests.e2e.waiting import until
 from tests.patience import PATIENCE
 
@@ -22,14 +23,20 @@ from .servers import free_ports
 
 _PAGE: Final = Path(__file__).resolve().parents[2] / "docs/cluster.md"
 _LINE: Final = re.compile(r"([abc])\$ guesthouse (.*)")
+SAMPLE: Final = _PAGE.parents[1] / "sample_processes/echo-c"
+"""For the one of the page, which takes long to compile."""
 _TICKET: Final = "guesthouse-ticket-…"
 """In the place of the ticket that was printed last."""
 
 
-def commands() -> list[tuple[str, list[str]]]:
-    """Machine and arguments of each line of the block."""
-    _, _, section = _PAGE.read_text().partition("\n## Three machines in ten commands\n")
-    found = [_LINE.fullmatch(line) for line in section.split("```")[1].strip().splitlines()]
+def section() -> str:
+    """The part of the page, and what follows."""
+    return _PAGE.read_text().partition("\n## Three machines in ten commands\n")[2]
+
+
+def commands(block: int) -> list[tuple[str, list[str]]]:
+    """Machine and arguments of each line of a block."""
+    found = [_LINE.fullmatch(line) for line in section().split("```")[2 * block + 1].strip().splitlines()]
     assert all(found), found
     return [(line[1], shlex.split(line[2], comments=True)) for line in found if line]
 
@@ -64,7 +71,7 @@ async def test_the_ten_commands_of_the_page_make_three_machines_a_cluster(
     (port,) = free_ports(1)
     nodes: dict[str, Daemon] = {}
     ticket = shown = ""
-    lines = commands()
+    lines = commands(0)
     assert len(lines) == 10
     async with AsyncExitStack() as stack:
         for machine, words in lines:
@@ -95,6 +102,28 @@ async def test_the_ten_commands_of_the_page_make_three_machines_a_cluster(
         await sees(nodes["b"], "a.os", "c.os")
         await sees(nodes["c"], "a.os", "b.os")
         assert [node.node for node in nodes.values()] == ["a.os", "b.os", "c.os"], "kept in guesthouse.toml"
+
+        # what the page goes on with: a client of b reaches a package of a
+        await nodes["b"].terminate()
+        (setting,) = re.findall(r"^    (serve = .*)$", section().partition("\n## ")[0], re.MULTILINE)
+        with (homes["b"] / "guesthouse.toml").open("a") as settings:
+            settings.write(f"{setting}\n")
+        nodes["b"] = await stack.enter_async_context(node_of(homes["b"]))
+        (_, install), (_, connect) = commands(1)
+        assert install == ["install", "echo.zip"]
+        assert connect == ["connect", "echo:echo:guesthouse.os"]
+        installed = await run_command(
+            homes["a"], "install", SAMPLE, settings={"home": homes["a"]}, seconds=PATIENCE
+        )
+        assert installed.code == 0, installed.stderr
+
+        async def echoed() -> Ran:
+            return await run_command(
+                homes["b"], "connect", ECHO_C, stdin="hello", settings={"home": homes["b"]}
+            )
+
+        ran = await until(echoed, lambda ran: ran.code == 0, "b does not reach the package")
+        assert ran.stdout == "hello\n"
 
 
 async def test_two_nats_servers_share_neither_data_nor_port(tmp_path: Path) -> None:
