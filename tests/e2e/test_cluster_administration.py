@@ -164,7 +164,7 @@ async def test_one_node_that_trusts_nobody_keeps_a_package_from_all(cluster: Clu
     refused = await cluster.cli(A, "install", version(tmp_path / "first", "1.0"), "--everywhere")
     assert (refused.code, refused.stdout) == (1, "")
     assert "nothing was installed: c.os: c.os takes no packages from a.os" in refused.stderr
-    assert "of guesthouse.toml there, and restart it" in refused.stderr
+    assert "of guesthouse.toml there, and reload that node by SIGHUP" in refused.stderr
     assert [cluster.runs(node) for node in (A, B, C)] == [{}, {}, {}]
     unknown = await cluster.cli(A, "install", tmp_path / "first", "--on", "x.os")
     assert "the cluster has no node x.os" in unknown.stderr

@@ -32,8 +32,8 @@ from guesthouse.cluster.nats_connection import SOURCE, NatsConnection, end_tasks
 from guesthouse.core.ports import LogPort, Transport
 from guesthouse.core.throttle import Throttle
 from guesthouse.core.throttled_log import ThrottledLog
+from guesthouse.kernel.cluster.peer_traffic import PeerTraffic
 from guesthouse.kernel.cluster.services import MEMBERSHIP, PeersPort
-from guesthouse.kernel.cluster.traffic import PeerTraffic
 
 RENEW_EVERY: Final = 3600.0
 """Seconds between looks at which cards expire soon."""

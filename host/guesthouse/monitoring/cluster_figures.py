@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from guesthouse.kernel.cluster.traffic import DROP_REASONS
+from guesthouse.kernel.cluster.peer_traffic import DROP_REASONS
 
 MOST_MEMBERS: Final = 200
 """Members with figures of their own, the first by name."""

@@ -189,7 +189,7 @@ class IncomingPackages:
             self._throttled_log.say(SOURCE, f"install {sender}", text)
             raise NotTrusted(
                 f"{self._node} takes no packages from {sender}: name it in install_from, in the section [cluster] "
-                "of guesthouse.toml there, and restart it"
+                "of guesthouse.toml there, and reload that node by SIGHUP"
             )
 
     def _forget_old(self) -> None:

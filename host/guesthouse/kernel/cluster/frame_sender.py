@@ -11,9 +11,9 @@ from guesthouse.core.ports import Transport
 from guesthouse.core.turn import TURN_SECONDS
 from guesthouse.kernel.cluster.arrivals import EventLoop
 from guesthouse.kernel.cluster.peer_session import FRAME_COST, RETURN_BYTES, PeerSession
+from guesthouse.kernel.cluster.peer_traffic import PeerTraffic
 from guesthouse.kernel.cluster.sealing import MORE, OVERHEAD
 from guesthouse.kernel.cluster.session_messages import CONTROL, Goodbye, ReturnedCredit, encode
-from guesthouse.kernel.cluster.traffic import PeerTraffic
 
 PIECE_BYTES: Final = 128 * 1024
 """Larger messages are sent in frames of this size, or what the carrier takes."""

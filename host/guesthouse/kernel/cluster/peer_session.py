@@ -8,11 +8,11 @@ from typing import Final
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.kernel.cluster.arrivals import Lane
 from guesthouse.kernel.cluster.handshake import WINDOW, Agreed
+from guesthouse.kernel.cluster.peer_traffic import DropReason
 from guesthouse.kernel.cluster.sealing import MORE, OVERHEAD, sequence_of
 from guesthouse.kernel.cluster.send_queues import MESSAGE_OVERHEAD, SendQueues
 from guesthouse.kernel.cluster.services import MAX_MESSAGE
 from guesthouse.kernel.cluster.session_messages import CONTROL
-from guesthouse.kernel.cluster.traffic import DropReason
 
 RETURN_BYTES: Final = WINDOW // 4
 """Credit is returned when so much is owed."""

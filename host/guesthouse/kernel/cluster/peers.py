@@ -33,6 +33,7 @@ from guesthouse.kernel.cluster.peer_session import (
     PeerSession,
     SessionBroken,
 )
+from guesthouse.kernel.cluster.peer_traffic import DropReason, PeerTraffic
 from guesthouse.kernel.cluster.sealing import session_of
 from guesthouse.kernel.cluster.send_queues import QUEUE_BYTES
 from guesthouse.kernel.cluster.services import MAX_MESSAGE, PeerService, Unsendable
@@ -44,7 +45,6 @@ from guesthouse.kernel.cluster.session_messages import (
     ReturnedCredit,
     decode,
 )
-from guesthouse.kernel.cluster.traffic import DropReason, PeerTraffic
 
 SOURCE: Final = "remote"
 """Source of log lines about other nodes."""
