@@ -79,6 +79,8 @@ class Calls:
         self._rooms: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._answering: dict[asyncio.Task[None], str] = {}
         self._of_node: Counter[str] = Counter()
+        self._up: set[str] = set()
+        """Nodes with a session."""
         self._tasks = asyncio.TaskGroup()
         self._closed = False
         peers.register(ADMINISTRATION, self)
@@ -144,7 +146,7 @@ class Calls:
         end = asyncio.get_running_loop().time() + _ROOM_SECONDS
         while (failed := self._peers.send(node, ADMINISTRATION, body)) is not None:
             if failed == "offline":
-                raise NodeUnreachable(f"{node} cannot be reached: see `guesthouse cluster nodes`")
+                raise NodeUnreachable(_unreachable(node))
             room = self._rooms[node]
             room.clear()
             try:
@@ -178,13 +180,20 @@ class Calls:
 
     def up(self, node: str) -> None:
         """A session has begun."""
+        self._up.add(node)
         self._on_up(node)
 
     def lost(self, node: str) -> None:
-        """The session has ended."""
+        """The session has ended, or none could be made."""
+        text = (
+            f"the connection to {node} was lost before it answered"
+            if node in self._up
+            else _unreachable(node)
+        )
+        self._up.discard(node)
         for asked, answer in self._asked.values():
             if asked == node:
-                _fail(answer, NodeUnreachable(f"the connection to {node} was lost before it answered"))
+                _fail(answer, NodeUnreachable(text))
         for task, of in self._answering.items():
             if of == node:
                 task.cancel()
@@ -241,6 +250,10 @@ class Calls:
 
 class _TooBig(Exception):
     """A message is over `MAX_MESSAGE`."""
+
+
+def _unreachable(node: str) -> str:
+    return f"{node} cannot be reached: see `guesthouse cluster nodes`"
 
 
 def _fail(answer: asyncio.Future[Message], error: GuesthouseError) -> None:
