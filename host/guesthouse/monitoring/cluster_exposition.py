@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
-from guesthouse.monitoring.cluster_figures import LOST, STATES, ClusterFigures
+from guesthouse.kernel.cluster.peer_traffic import DROP_REASONS
+from guesthouse.monitoring.cluster_figures import STATES, ClusterFigures
 
+LOST: Final = (*DROP_REASONS, "presence", "slow")
+"""Why what came from other nodes was dropped: the reasons of the session layer; presences that were forged, repeated or
+too many; and messages of NATS that came faster than the node handles them.
+"""
 _WAYS = ("in", "out")
 
 

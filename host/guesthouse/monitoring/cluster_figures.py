@@ -7,16 +7,10 @@ from typing import Final
 
 from msgspec import Struct
 
-from guesthouse.kernel.cluster.peer_traffic import DROP_REASONS
-
 MOST_MEMBERS: Final = 200
 """Members with figures of their own, the first by name."""
 STATES: Final = ("here", "up", "draining", "offline", "expired", "left", "expelled")
 """Of nodes, as `guesthouse cluster nodes` shows them at a node that runs."""
-LOST: Final = (*DROP_REASONS, "presence", "slow")
-"""Why what came from other nodes was dropped: the reasons of the session layer; presences that were forged, repeated or
-too many; and messages of NATS that came faster than the node handles them.
-"""
 
 
 class MemberFigures(Struct, frozen=True):
@@ -49,7 +43,7 @@ class ClusterFigures(Struct, frozen=True):
     """In and out."""
     bytes: Mapping[str, int]
     dropped: Mapping[str, int]
-    """By the reasons in `LOST`."""
+    """By the reasons in `LOST` (`monitoring/cluster_exposition.py`)."""
     outbox_bytes: int
     """What waits for other nodes to take it."""
     channels: Mapping[str, int]

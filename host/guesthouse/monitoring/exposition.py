@@ -18,7 +18,6 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from guesthouse.core.exit_cause import CAUSES, ExitCause
 from guesthouse.kernel.supervision.ended_processes import state_after
-from guesthouse.monitoring.cluster_exposition import of_cluster
 from guesthouse.monitoring.figures import NodeFigures, ProcessFigures
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
@@ -153,6 +152,8 @@ class _Figures(Collector):
             yield CounterMetricFamily(f"guesthouse_{name}", text, value)
         yield from _of_traces(figures.traced)
         if figures.cluster is not None:
+            from guesthouse.monitoring.cluster_exposition import of_cluster  # only in a cluster
+
             yield from of_cluster(figures.cluster)
 
 
