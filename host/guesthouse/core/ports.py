@@ -124,6 +124,9 @@ class RouterPort(Protocol):
                 same node's again.
         """
 
+    def is_away(self, process: ProcessId) -> bool:
+        """Whether a process that is not found is one of another node that cannot be reached now."""
+
     def processes(self) -> Sequence[ProcessPort]:
         """All processes that have not ended for good."""
 

@@ -122,6 +122,7 @@ MISDIRECTED: Final = Refusal(421, "this node does not answer for that host: name
 HEADERS_TOO_BIG: Final = Refusal(431, "the request's headers are too big")
 BAD_ANSWER: Final = Refusal(500, "the process gave an answer that HTTP does not allow")
 TOO_BIG_A_FILE: Final = Refusal(502, "the file is too big for a node that is not its own: ask its own node")
+NODE_AWAY: Final = Refusal(503, "the process's node cannot be reached: try again")
 NODE_ERROR: Final = Refusal(500, "the node failed to answer; its log says why")
 TOO_MANY: Final = Refusal(503, "the node has as many connections as it may hold")
 MAILBOX_FULL: Final = Refusal(503, "the process has too much to do: try again")

@@ -115,6 +115,9 @@ class FakeRouter:
     def find(self, process: ProcessId, client: str = "") -> FakeProcess | None:
         return self.known.get(canonical(process))
 
+    def is_away(self, process: ProcessId) -> bool:
+        return False
+
     def processes(self) -> Sequence[FakeProcess]:
         return [process for process in self.known.values() if not process.gone]
 

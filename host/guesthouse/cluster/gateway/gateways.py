@@ -10,6 +10,7 @@ from typing import Final
 from msgspec import Struct
 
 from guesthouse.cluster.gateway.announcements import announcement
+from guesthouse.cluster.gateway.away_homes import AwayHomes
 from guesthouse.cluster.gateway.gateway_messages import (
     BODY_BYTES,
     Announce,
@@ -126,6 +127,7 @@ class Gateways:
         self._log = ThrottledLog(log)
         self._peers: dict[str, _Peer] = {}
         self._homes: dict[str, HomeNode] = {}
+        self._away = AwayHomes(self._loop.time)
         self._changed: dict[ProcessId, None] = {}
         """Processes of which the others are to be told."""
         self._announced = self._heard = 0
@@ -142,7 +144,7 @@ class Gateways:
 
     def _connect(self, context: Context, exchanges: PendingResponses) -> tuple[RouterPort, Relays]:
         self._context, self._exchanges, self._own = context, exchanges, context.router
-        return JoinedRouter(context.router, self._homes, lambda: self.draining), self
+        return JoinedRouter(context.router, self._homes, lambda: self.draining, self._away.have), self
 
     # Other nodes.
 
@@ -157,6 +159,7 @@ class Gateways:
             HomeNode(self._context, self._exchanges, link, complain, partial(self._serves, node)),
         )
         self._peers[node], self._homes[node] = peer, peer.as_home
+        self._away.back(node)
         if self._may_be_gateway(node):
             peer.as_gateway.announce_all()
 
@@ -165,6 +168,7 @@ class Gateways:
         peer = self._peers.pop(node, None)
         if peer is not None:
             del self._homes[node]
+            self._away.lost(node, peer.as_home.processes)
             peer.as_gateway.lost()
             peer.as_home.lost()
 
@@ -176,6 +180,9 @@ class Gateways:
             return
         for relayed in tuple(self._context.relayed):
             relayed.end(close_codes.GOING_AWAY)
+        if not self._context.stopping:  # it leaves the cluster
+            for process in self._own.processes():
+                self._withdraw(process.id)
         peers, self._peers = self._peers, {}
         self._homes.clear()
         for peer in peers.values():
@@ -280,6 +287,11 @@ class Gateways:
     def process_gone(self, process: ProcessId) -> None:
         """See `Relays`."""
         self._changed.pop(process, None)
+        if self._context.stopping:  # it comes back with the node: the others keep its clients for it
+            return
+        self._withdraw(process)
+
+    def _withdraw(self, process: ProcessId) -> None:
         for node, peer in self._peers.items():
             if self._may_be_gateway(node):
                 peer.link.send(Withdraw(str(process)))
@@ -301,7 +313,7 @@ class Gateways:
         """See `Relays`."""
         home = self._homes.get(target.node)
         if home is None or target.plain not in home.processes:
-            answered(otherwise)
+            answered(close_codes.NODE_LOST if self._away.is_away(target.node) else otherwise)
             return
         number = home.verify(target, token, answered)
         if number:

@@ -25,14 +25,20 @@ class JoinedRouter:
         own: this node's.
         homes: other nodes, by name.
         draining: returns the names of those that take no new clients, which come last.
+        away: whether a node that cannot be reached has a process.
     """
 
     def __init__(
-        self, own: RouterPort, homes: Mapping[str, HomeNode], draining: Callable[[], Container[str]]
+        self,
+        own: RouterPort,
+        homes: Mapping[str, HomeNode],
+        draining: Callable[[], Container[str]],
+        away: Callable[[ProcessId], bool],
     ) -> None:
         self._own = own
         self._homes = homes
         self._draining = draining
+        self._away = away
 
     @property
     def node(self) -> str:
@@ -47,9 +53,19 @@ class JoinedRouter:
         found = self._own.find(process)
         return found if found is not None or not self._homes else self._elsewhere(canonical(process), client)
 
+    def is_away(self, process: ProcessId) -> bool:
+        """See `RouterPort`."""
+        return self._away(process) and (
+            isinstance(process, ForeignProcess) or not self._has_package_of(process)
+        )
+
+    def _has_package_of(self, process: ProcessId) -> bool:
+        package = process.package_id
+        return any(each.id.package_id == package for each in self._own.processes())
+
     def _elsewhere(self, process: ProcessId, client: str) -> ProcessStandIn | None:
         package = process.package_id
-        if any(each.id.package_id == package for each in self._own.processes()):
+        if self._has_package_of(process):
             return None
         with_it = [name for name, home in self._homes.items() if process in home.processes]
         if len(with_it) > 1:

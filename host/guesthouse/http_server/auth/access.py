@@ -116,6 +116,8 @@ class AccessControl(Struct, frozen=True):
         except BadPath:
             return close_codes.NOT_FOUND
         process = self.router.find(requested.process, counted_as(behind or peer.address))
+        if process is None and self.router.is_away(requested.process):
+            return close_codes.NODE_AWAY
         match = None if process is None else self.bindings.find_ws(process.id, requested.segments)
         if process is None or process.gone or match is None:
             return close_codes.NOT_FOUND

@@ -97,7 +97,8 @@ class ProcessPages(Struct, frozen=True):
         client = self.context.access.client(RequestHeaders(request), peer_of(request))
         process = self.context.router.find(requested.process, client)
         if process is None or process.gone:
-            raise RequestRefused(close_codes.NOT_FOUND)
+            away = self.context.router.is_away(requested.process)
+            raise RequestRefused(close_codes.NODE_AWAY if away else close_codes.NOT_FOUND)
         response = await self._answer(request, process, requested)
         await response(scope, receive, send)
 

@@ -15,9 +15,11 @@ from msgspec.structs import replace
 from guesthouse.core.address import ProcessId
 from guesthouse.core.config import Settings
 from guesthouse.core.ports import LogPort, RouterPort
+from guesthouse.http_server import close_codes
 from guesthouse.http_server.auth.access import AccessControl
 from guesthouse.http_server.auth.local_access import LocalAccess
 from guesthouse.http_server.auth.tokens import Tokens
+from guesthouse.http_server.close_codes import CloseReason
 from guesthouse.http_server.routing.bindings import Bindings
 from guesthouse.http_server.routing.hosts import own_hosts
 from guesthouse.http_server.routing.origin import counted_as, normal_origin
@@ -90,6 +92,10 @@ class Context(Struct):
             allowed_origins=frozenset(map(normal_origin, http.allowed_origins)),
             trusted_proxies=trusted,
         )
+
+    def no_process(self, process: ProcessId) -> CloseReason:
+        """How a channel to a process that was not found is refused."""
+        return close_codes.NODE_LOST if self.router.is_away(process) else close_codes.NO_SUCH_PROCESS
 
     def log_client_fault(self, address: str, fault: str) -> None:
         """Log a fault of a client by its address, rate-limited."""

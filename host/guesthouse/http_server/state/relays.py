@@ -49,6 +49,6 @@ class Relays(Protocol):
 
     def verify(self, target: ForeignProcess, token: str, otherwise: CloseReason, answered: Verified) -> None:
         """Have a token verified by the node that issued it, which is the target's. `answered` is called once: with its
-        claims, whose family no token of this node has, or with how to refuse it, which is `otherwise` if there is no
-        such node.
+        claims, whose family no token of this node has, or with how to refuse it, which is `otherwise` if no node has
+        that process.
         """

@@ -196,7 +196,7 @@ class OpeningSocket(SessionSocket):
         client = counted_as(self._event.forwarded_for or self.peer.address)
         process = self.context.router.find(register.target, client)
         if process is None or process.gone or self.is_elsewhere(register.target, register.claims):
-            self.end(close_codes.NO_SUCH_PROCESS)
+            self.end(self.context.no_process(register.target))
             return
         if not self._take_token(register.claims):
             self.end(close_codes.TOO_MANY_CHANNELS)

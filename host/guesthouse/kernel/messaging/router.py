@@ -100,6 +100,10 @@ class Router:
         """The process of that id, running or being restarted."""
         return self._processes.get(canonical(process))
 
+    def is_away(self, process: ProcessId) -> bool:
+        """Never, of this node's processes."""
+        return False
+
     def processes(self) -> Sequence[Process]:
         """All processes that are not gone."""
         return list(self._processes.values())

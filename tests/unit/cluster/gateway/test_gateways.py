@@ -91,6 +91,35 @@ async def test_a_process_of_ones_own_wins_and_keeps_its_whole_package(house: Pai
         await connect(f"{house.ws_url}/{sibling}/", proxy=None)
 
 
+async def refused_as_away(house: Pair) -> None:
+    with pytest.raises(InvalidStatus, match="503"):
+        await connect(f"{house.ws_url}/{CHAT}/", proxy=None)
+    async with httpx.AsyncClient(base_url=house.server.url, trust_env=False) as client:
+        answer = await client.get(f"/{CHAT}/")
+        assert (answer.status_code, answer.text) == (503, "the process's node cannot be reached: try again\n")
+    for target in ({}, {"target_process": f"{HOME}@{CHAT}"}):
+        async with connect(house.ws_url, proxy=None) as late:
+            await late.send(json.dumps(house.register | target))
+            assert await close_of(late) == (1014, "the process's node cannot be reached: connect again")
+
+
+async def test_a_token_of_a_home_that_is_away_may_be_good(start: Start) -> None:
+    house: Pair = await start(None, None, name_apart=True)
+    token = house.home_side.server.issue_token(60)
+    await until(lambda: house.gateway_side.gateways.figures().processes_of_others > 0)
+    house.web.cut(HOME, GATEWAY)
+    for target in (CHAT, "nobody:nowhere:example.os"):  # who shows no good token learns nothing of processes
+        async with connect(house.ws_url, proxy=None) as client:
+            await client.send(json.dumps({"auth_token": token, "target_process": f"{HOME}@{target}"}))
+            assert await close_of(client) == (1014, "the process's node cannot be reached: connect again")
+
+
+async def refused_as_unknown(house: Pair, target: str) -> None:
+    async with connect(house.ws_url, proxy=None) as client:
+        await client.send(json.dumps(house.register | {"target_process": target}))
+        assert await close_of(client) == (4004, "no such process")
+
+
 async def test_when_the_home_is_gone_its_channels_close_at_the_gateway(house: Pair) -> None:
     house.server.bind_ws_path(CHAT, BindWsPath("/", authenticated=False))
     async with (
@@ -100,11 +129,7 @@ async def test_when_the_home_is_gone_its_channels_close_at_the_gateway(house: Pa
         house.web.cut(HOME, GATEWAY)
         for client in (one, other):
             assert await close_of(client) == (1014, "the process's node cannot be reached: connect again")
-    with pytest.raises(InvalidStatus, match="404"):
-        await connect(f"{house.ws_url}/{CHAT}/", proxy=None)
-    async with connect(house.ws_url, proxy=None) as late:
-        await late.send(json.dumps(house.register))
-        assert await close_of(late) == (4004, "no such process")
+    await refused_as_away(house)
     assert not house.gateway_side.server.open_channels()
     house.web.up()
     async with registered(house) as (again, channel_id):
@@ -132,6 +157,26 @@ async def test_when_the_gateway_is_gone_each_process_hears_of_it_once(house: Pai
     closes = [event for event in told if event[0] == "close"]
     assert sorted(closes) == sorted([("close", first), ("close", second)])
     assert drained(house.chat) == []
+
+
+async def test_clients_of_a_home_that_stops_are_told_to_come_again(house: Pair) -> None:
+    async with registered(house):
+        await house.home_side.server.close(0.1)
+        house.home_side.gateways.process_gone(CHAT)
+        house.home_side.gateways.close()
+        house.web.cut(HOME, GATEWAY)
+        await until(lambda: house.gateway_side.server.open_channels() == [])
+    await refused_as_away(house)
+    await refused_as_unknown(house, f"{HOME}@nobody:{CHAT.package_name}:{CHAT.publisher_node}")
+    await refused_as_unknown(house, "nobody:nowhere:example.os")
+
+
+async def test_a_home_that_leaves_the_cluster_is_not_expected_back(house: Pair) -> None:
+    async with registered(house):
+        house.home_side.gateways.close()
+        await until(lambda: house.gateway_side.gateways.figures().processes_of_others == 0)
+    house.web.cut(HOME, GATEWAY)
+    await refused_as_unknown(house, str(CHAT))
 
 
 async def test_a_node_that_stops_says_so_on_both_sides(house: Pair) -> None:
@@ -428,7 +473,7 @@ def test_a_node_that_is_drained_is_chosen_where_no_other_has_the_process() -> No
     draining = {"a.os"}
     stands = {name: FakeProcess(CHAT) for name in ("a.os", "b.os", "c.os")}
     homes: Any = {name: SimpleNamespace(processes={CHAT: stand}) for name, stand in stands.items()}
-    router: Any = JoinedRouter(FakeRouter(), homes, lambda: draining)
+    router: Any = JoinedRouter(FakeRouter(), homes, lambda: draining, lambda process: False)
     assert router.find(CHAT) is stands["b.os"]
     assert router.processes() == [stands["b.os"]]
     draining |= {"b.os", "c.os"}
@@ -445,7 +490,7 @@ def homes_with(*names: str) -> dict[str, Any]:
 def test_clients_are_spread_over_homes_and_stay_while_theirs_is_there() -> None:
     homes = homes_with("a.os", "b.os", "c.os")
     draining: set[str] = set()
-    router: Any = JoinedRouter(FakeRouter(), homes, lambda: draining)
+    router: Any = JoinedRouter(FakeRouter(), homes, lambda: draining, lambda process: False)
     clients = [f"10.0.{number // 256}.{number % 256}" for number in range(3000)]
 
     def chosen() -> dict[str, str]:

@@ -132,7 +132,7 @@ class ResumableHandshake:
         client = counted_as(self._form.forwarded_for or self._socket.peer.address)
         process = context.router.find(register.target, client)
         if process is None or process.gone or self._socket.is_elsewhere(register.target, register.claims):
-            return close_codes.NO_SUCH_PROCESS
+            return context.no_process(register.target)
         self._socket.open_session(process, register.claims, encrypted=register.encrypted)
         return None
 
