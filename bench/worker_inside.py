@@ -23,7 +23,7 @@ from guesthouse.wasm.errors import GuestTrap
 from guesthouse.wasm.loader import Engines
 from guesthouse.worker.calls import ENTRIES, HostCalls
 from guesthouse.worker.guest import Guest, WaitingFor
-from guesthouse.worker.link import LinkWriter
+from guesthouse.worker.link import Consumer, LinkWriter
 from guesthouse.worker.scheduler import Scheduler
 from worker_link import PLENTY, compiled, limits_of, opened
 
@@ -44,7 +44,7 @@ class _Sent(LinkWriter):
             said = from_worker().feed(encode([message]))
             self.calls += [call for call in said if isinstance(call, Call)]
 
-    def note_consumer(self, guest: Guest) -> None:
+    def note_consumer(self, guest: Consumer) -> None:
         guest.taken = 0
 
 

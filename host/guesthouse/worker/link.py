@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from socket import socket
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 from msgspec import Raw
 
@@ -23,9 +23,6 @@ from guesthouse.link.lane import PayloadLane
 from guesthouse.link.pieces import InPieces, Payloads, taken_out
 from guesthouse.link.schema import Message
 from guesthouse.link.to_node import Consumed, LogLine, Piece, ToNode, Whole
-
-if TYPE_CHECKING:
-    from guesthouse.worker.guest import Guest
 
 FLUSH_BYTES: Final = 4 * 1024 * 1024
 """Payload bytes after which a frame is sent before the end of the iteration."""
@@ -37,6 +34,14 @@ _MESSAGE_BYTES: Final = 64
 """Cost of a message besides its payload."""
 MOST_WAITING: Final = 32 * 1024 * 1024
 """Bytes of large messages that may be waiting; above it they are sent at once."""
+
+
+class Consumer(Protocol):
+    """A guest that takes messages."""
+
+    handle: int
+    taken: int
+    """Messages that it took since the node was told last."""
 
 
 class LinkWriter:
@@ -53,7 +58,7 @@ class LinkWriter:
         self._link = link
         self._lane = lane
         self._messages: list[ToNode | Raw] = []
-        self._consumers: list[Guest] = []
+        self._consumers: list[Consumer] = []
         self._bytes = 0
         self._large: deque[InPieces] = deque()
         self._large_bytes = 0
@@ -119,7 +124,7 @@ class LinkWriter:
         self._large.remove(large)
         self._large_bytes -= large.size
 
-    def note_consumer(self, guest: Guest) -> None:
+    def note_consumer(self, guest: Consumer) -> None:
         """The guest takes its first message since the last flush."""
         if len(self._consumers) >= FLUSH_MESSAGES:
             self.flush()
