@@ -27,6 +27,8 @@ _HEAD_SECONDS: Final = 0.25
 """How long a request's head may take to be looked at as a whole."""
 _AT_ONCE: Final = 512 * 1024
 """Bytes that are passed on of one read; the rest yields to other clients."""
+_EACH_FRAME: Final = 256
+"""Bytes as which each frame counts besides: one read may have 40,000 that are empty."""
 _HEARD_SECONDS: Final = 1.0
 
 
@@ -38,9 +40,7 @@ class RelayOwner(Protocol):
     close_seconds: float
     pong_seconds: float
     unread_seconds: float
-    """How long a client may read nothing of what is left for it, or be gone while the node takes nothing of what it
-    sent.
-    """
+    """How long an end may take nothing of what the other, which has left, had for it."""
 
     def heard(self, number: int) -> None:
         """A client sends a message that is not whole."""
@@ -65,9 +65,9 @@ class ClientRelay:
     """
 
     __slots__ = (
-        "_answer", "_client_gone", "_deflating", "_gone_at", "_head", "_heard_at", "_inflating", "_loop", "_node_ended",
-        "_owner",
-        "_pending", "_scheduled", "_timer", "_waits_for_answer", "client", "node", "number", "secure",
+        "_answer", "_client_gone", "_deflating", "_gone_at", "_head", "_heard_at", "_inflating", "_left_unsent",
+        "_loop", "_node_ended", "_owner", "_pending", "_scheduled", "_timer", "_waits_for_answer", "client", "node",
+        "number", "secure",
     )  # fmt: skip
 
     def __init__(self, owner: RelayOwner, number: int, *, secure: bool) -> None:
@@ -90,6 +90,8 @@ class ClientRelay:
         self._heard_at = 0.0
         self._client_gone = self._node_ended = False
         self._gone_at = 0.0
+        self._left_unsent = 0
+        """What the end that is there had not taken when the other was seen to be gone, or since."""
         self._timer: asyncio.TimerHandle | None = None
 
     # From the client.
@@ -117,9 +119,9 @@ class ClientRelay:
     def _decide(self) -> None:
         """Tell the node what the connection is."""
         head, self._head = self._head, None
-        self._cancel()
-        if head is None:
+        if head is None or self._node_ended:
             return
+        self._cancel()
         if not offers_compression(head):
             self.node.write(PASSES + head)
             return
@@ -147,7 +149,7 @@ class ClientRelay:
         passed, output = 0, []
         for part in pending:
             output.append(part)
-            passed += len(part)
+            passed += len(part) + _EACH_FRAME
             if passed >= _AT_ONCE:
                 break
         else:
@@ -188,7 +190,7 @@ class ClientRelay:
         if self._head is not None and not self._waits_for_answer:
             self._decide()
         self._client_gone = True
-        if self._pending is None:
+        if self._pending is None and not (self._waits_for_answer and self._head):
             self.node.finish()
         if gone:
             self.node.resume()  # nobody is held up any more by what was for the client
@@ -274,16 +276,19 @@ class ClientRelay:
         return self._node_ended
 
     def check_left(self, now: float) -> None:
-        """Notice a client that has left while the node reads nothing of it."""
-        if (
-            not self.client.paused
-            or self.client.over
-            or not self.node.full
-            or not self.client.is_gone(self._owner.pong_seconds)
-        ):
+        """Notice that one end has left while the other takes nothing, so that its own end is not read."""
+        client, node = self.client, self.node
+        unsent = client.unsent if client.full else node.unsent
+        if client.full:
+            left = node.paused and not node.over and node.is_gone()
+        else:
+            left = (
+                node.full and client.paused and not client.over and client.is_gone(self._owner.pong_seconds)
+            )
+        if not left:
             self._gone_at = 0.0
-        elif not self._gone_at:
-            self._gone_at = now
+        elif not self._gone_at or unsent != self._left_unsent:
+            self._gone_at, self._left_unsent = now, unsent
         elif now - self._gone_at >= self._owner.unread_seconds:
             self.abort()
 

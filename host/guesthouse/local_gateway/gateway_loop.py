@@ -99,7 +99,7 @@ class GatewayLoop:
             if isinstance(message, ConfigureGateway):
                 self._configure(message)
             elif isinstance(message, TakeClient):
-                self._take(message, *sockets)
+                self._take(message, sockets)
             else:
                 self._say(GatewayPong())
 
@@ -126,7 +126,18 @@ class GatewayLoop:
 
     # Clients.
 
-    def _take(self, message: TakeClient, client: socket.socket, node: socket.socket) -> None:
+    def _take(self, message: TakeClient, sockets: list[socket.socket]) -> None:
+        try:
+            client, node = sockets
+        except ValueError:  # the kernel closed the others
+            for each in sockets:
+                each.close()
+            self._say(
+                GatewayFault(
+                    "a client was dropped: too many open files. Raise the limit on open files (LimitNOFILE=)"
+                )
+            )
+            return
         task = self._tasks.create_task(self._connect(message, client, node))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
@@ -176,7 +187,7 @@ class GatewayLoop:
         self._unfinished.note(relay, 0)
 
     async def _watch(self) -> None:
-        """Look for clients that have left and are not read."""
+        """Look for ends that have left and are not read."""
         while True:
             await asyncio.sleep(min(5.0, self.pong_seconds / 2))
             now = self._loop.time()

@@ -103,11 +103,20 @@ class LocalGateway:
             return False
         return True
 
+    def configure(self, settings: ConfigureGateway) -> None:
+        """Send it settings, as soon as it takes them: it may be busy with clients that wait before."""
+        if self.lost.done():
+            return
+        self._loop.remove_writer(self._link)
+        if not self.send(settings):
+            self._loop.add_writer(self._link, self.configure, settings)
+
     def close(self, fault: str | None = None) -> None:
         """Close the link, which ends the gateway. Idempotent."""
         if not self.lost.done():
             self.lost.set_result(fault)
             self._loop.remove_reader(self._link)
+            self._loop.remove_writer(self._link)
             self._link.close()
 
     def _receive(self) -> None:
@@ -203,8 +212,7 @@ class LocalGateways:
         """Apply reloaded settings, and have the certificate read again, for new connections."""
         self._settings = settings
         for gateway in self.alive():
-            if not gateway.send(self._configuration()):
-                gateway.close("did not take the settings")
+            gateway.configure(self._configuration())
 
     def take(self, accepted: socket.socket, *, secure: bool) -> tuple[socket.socket, Behind] | None:
         """See `Front`."""
@@ -291,7 +299,7 @@ class LocalGateways:
     async def _serve(self, gateway: LocalGateway, begun: asyncio.Future[None]) -> str | None:
         """Run the gateway's link until it is closed. Returns what the gateway did that it must not."""
         self._alive.append(gateway)
-        gateway.send(self._configuration())
+        gateway.configure(self._configuration())
         try:
             await asyncio.wait(
                 (gateway.became_ready, gateway.lost),

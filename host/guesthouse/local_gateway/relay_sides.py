@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final, Protocol, cast
 
-from guesthouse.linux.tcp_info import is_peer_gone
+from guesthouse.linux.tcp_info import has_hung_up, is_peer_gone
 
 _BUFFERED: Final = 64 * 1024
 """Bytes that wait for a socket before the other is not read."""
@@ -201,6 +201,10 @@ class NodeSide(_Side):
         """The socket is closed."""
         self.over = True
         self._relay.node_ended(gone=True)
+
+    def is_gone(self) -> bool:
+        """Whether the node has closed it, though it is not read."""
+        return self._transport is not None and has_hung_up(self._transport)
 
     def pause_writing(self) -> None:
         """The node takes no more."""

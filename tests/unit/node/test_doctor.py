@@ -280,6 +280,19 @@ def test_the_limits_of_a_process_are_read(tmp_path: Path) -> None:
     assert "LimitNOFILE=" in found["open files"].remedy
 
 
+def test_gateways_need_two_files_for_each_client_also_of_one_that_has_died(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {"Max open files": 25_000, "Max processes": 10_000, "Max address space": float("inf")}
+    monkeypatch.setattr(machine, "_limits_of", lambda _: known)
+    found = {}
+    for gateways in range(4):
+        settings = load_settings(str(tmp_path), environment={"GUESTHOUSE_GATEWAYS": str(gateways)})
+        found[gateways] = by_check(machine.limits(settings, None))["open files"]
+    assert [found[gateways].status for gateways in range(4)] == [OK, WARN, WARN, OK]
+    assert "connections.total (20000) needs with gateways = 2" in found[2].text
+
+
 def test_kernel_and_confinement_are_looked_at() -> None:
     assert {"kernel", "landlock"} <= by_check(machine.kernel()).keys()
     assert {one.check for one in machine.confinement(None)} == {"confinement"}

@@ -87,9 +87,12 @@ def limits(settings: Settings | None, pid: int | None) -> Iterator[Finding]:
     whose = "the node's" if pid is not None else "this user's"
     known = _limits_of(pid)
     files = known["Max open files"]
-    needed = (20_000 if settings is None else settings.connections.total) + _SPARE_FILES
+    total, gateways = (20_000, 0) if settings is None else (settings.connections.total, settings.gateways)
+    # A local gateway has two for each of its clients, and those of one that has just died.
+    needed = max(total, 2 * total // max(1, gateways - 1) if gateways else 0) + _SPARE_FILES
     if files < max(needed, _WORKER_FILES):
-        text = f"{whose} limit is {files:g}: less than connections.total ({needed - _SPARE_FILES}) needs"
+        with_gateways = f" with gateways = {gateways}" if gateways else ""
+        text = f"{whose} limit is {files:g}: less than connections.total ({total}) needs{with_gateways}"
         remedy = (
             f"LimitNOFILE={max(needed, _WORKER_FILES)} in the unit (ulimit -Hn), or a lower connections.total"
         )
