@@ -176,6 +176,14 @@ def with_imports(each: int, times: int) -> bytes:
     )
 
 
+def with_receiving(times: int) -> bytes:
+    """A guest that lowers the call by which it gets its messages so often."""
+    text, once = GUEST.wat(), '(canon lower (func $i0 "receive") (memory $memory) (realloc $realloc))'
+    assert once in text
+    lowered = f"(core func {once})" * (times - text.count("canon lower"))
+    return bytes(wasmtime.wat2wasm(text.replace("(core module $main", f"{lowered} (core module $main", 1)))
+
+
 MODULES: Final = 120
 
 

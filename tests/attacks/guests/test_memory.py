@@ -11,6 +11,7 @@ from tests.patience import tried_again
 
 from guesthouse.control.control_client import CommandRefused
 from guesthouse.core.config import MIB
+from guesthouse.wasm.plan.linking import MAX_CALLS
 
 from ...unit.worker.guests import SCRATCH
 from ..figures import Allowance
@@ -113,6 +114,7 @@ async def test_a_component_whose_instances_take_too_much_is_refused(scene: Scene
 AS_MUCH_AS_MAY_BE: Final[dict[str, Callable[[], bytes]]] = {
     "16 MB of globals": components.as_heavy_as_may_be,
     "10,000 imports": lambda: components.with_imports(980, 10),
+    "1,500 functions to receive by": lambda: components.with_receiving(MAX_CALLS),
 }
 
 

@@ -73,9 +73,22 @@ _continuation: Final = slots(24)
 
 
 def as_core_call(
-    function: HostFunction, type_: FunctionType, realloc: int | None, number: ResourceNumber
+    function: HostFunction,
+    type_: FunctionType,
+    realloc: int | None,
+    number: ResourceNumber,
+    *,
+    whole: bool = False,
 ) -> Any:
-    """The C callback of a lowered import: an `ASYNC_CALL` if it blocks, else an `UNCHECKED_CALL`."""
+    """The C callback of a lowered import: an `ASYNC_CALL` if it blocks, else an `UNCHECKED_CALL`.
+
+    Args:
+        function: the host call.
+        type_: the import's type.
+        realloc: the number of the allocator that makes room for the result.
+        number: returns the host's number of a resource type.
+        whole: whether it is compiled now, as one function where it can be, which takes up to 4 ms.
+    """
     limit = ArgumentLimit(lambda: function.most(CURRENT.fiber.owner), function.beyond)
 
     def compiled() -> _Converters:
@@ -84,7 +97,7 @@ def as_core_call(
         read = lift_arguments(types, slots, number, utf8=function.utf8, limit=limit) if types else None
         return read, _finisher(function, type_, realloc, number)
 
-    if function.frequent:
+    if whole:
         callback = whole_call(function, type_, realloc, number, limit, _SCOPE)
         if callback is not None:
             return (ASYNC_CALL if function.blocks else UNCHECKED_CALL)(callback)

@@ -184,6 +184,7 @@ class LinkedComponent:
         check_gate(plan, [at for at, call in enumerate(plan.calls) if _may_block(call, offered)])
         known: Known = {}
         direct: dict[Source, Source] = {}
+        whole: set[int] = set()
         for number, call in enumerate(plan.calls):
             match call:
                 case Dropped(interface, name):
@@ -194,7 +195,10 @@ class LinkedComponent:
                     self._linker.define(number, as_core_handle(resource, action), (("i32",), results))
                 case Lowered(interface, name, realloc):
                     function, type_ = offered[interface, name]
-                    callback = as_core_call(function, type_, realloc, self._numbers.__getitem__)
+                    # Once for each: a component may lower one a thousand times, in types of its own making.
+                    first = function.frequent and id(function) not in whole
+                    whole.add(id(function))
+                    callback = as_core_call(function, type_, realloc, self._numbers.__getitem__, whole=first)
                     self._linker.define(
                         number, callback, core_signature(type_, known), blocks=function.blocks
                     )

@@ -63,7 +63,8 @@ class HostFunction(Struct, frozen=True):
     takes_none: bool = False
     """Whether it ignores its arguments, which are then not lifted: their types are the component's own."""
     frequent: bool = False
-    """Whether guests make it for each message: it is then compiled as a whole when a component is linked."""
+    """Whether guests make it for each message: it is then compiled as a whole when a component is linked, where the
+    component lowers it first."""
 
 
 Destructor: TypeAlias = Callable[[Any, int, int], None]
