@@ -132,3 +132,20 @@ def test_nothing_of_the_node_is_loaded_before_the_workers_are_spawned() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("lacking", ["socket.socketpair", "subprocess.Popen"])
+def test_a_worker_that_cannot_be_spawned_leaves_no_memory_and_no_link(
+    lacking: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node spawns again and again until it succeeds."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    before = sorted(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(lacking, refuse)
+    for _ in range(3):
+        with pytest.raises(OSError, match="Too many open files"):
+            spawn(FAKE_WORKER)
+    assert sorted(os.listdir("/proc/self/fd")) == before

@@ -136,12 +136,13 @@ def spawn(
     folders = Path(guesthouse.__file__).parent.parent, *map(_folder_of, needed)
     environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(map(str, folders)))
     environment["LC_ALL"] = "C.UTF-8"
-    memory = _shared_memory() if shares_memory else None
-    shared = () if memory is None else memory.descriptors
-    options = ("--memory-fds", ",".join(map(str, shared))) if shared else ()
+    memory: NodeMemory | None = None
     ours, theirs = socket.socketpair(type=kind)
     with theirs:
         try:
+            memory = _shared_memory() if shares_memory else None
+            shared = () if memory is None else memory.descriptors
+            options = ("--memory-fds", ",".join(map(str, shared))) if shared else ()
             popen = subprocess.Popen(  # noqa: S603 - the command is the node's own
                 [*command, *options, "--link-fd", str(theirs.fileno())],
                 pass_fds=(*shared, theirs.fileno()),
