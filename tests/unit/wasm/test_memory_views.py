@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 
 import pytest
+from wasmtime import wat2wasm
 
 from guesthouse.wasm.abi.memory import GuestMemory
 from guesthouse.wasm.abi.signatures import lower_result
 from guesthouse.wasm.abi.value_budget import has_pointers
-from guesthouse.wasm.engine.native import slots
+from guesthouse.wasm.engine.native import MOST_KEPT, slots
 from guesthouse.wasm.errors import GuestTrap, WrongType
 from guesthouse.wasm.types import (
     STRING,
@@ -24,6 +26,8 @@ from guesthouse.wasm.types import (
     WitType,
 )
 from guesthouse.wasm.values import Err, Utf8
+
+from ...boundary.harness import Calls, apart, guest, run
 
 
 class Growing:
@@ -63,7 +67,7 @@ def test_what_lies_outside_of_a_memory_that_grew_is_refused(offset: int, size: i
 
 
 def test_views_of_arguments_are_kept_by_address_and_not_without_end() -> None:
-    data = bytearray(range(256)) * 16
+    data = bytearray(range(256)) * (2 * MOST_KEPT * 4 // 256)
     keep = (ctypes.c_char * len(data)).from_buffer(data)
     start = ctypes.addressof(keep)
     view_of = slots(4)
@@ -75,8 +79,43 @@ def test_views_of_arguments_are_kept_by_address_and_not_without_end() -> None:
     views: dict[int, memoryview] = view_of.__self__  # type: ignore[attr-defined] # the method of a dict
     for at in range(0, len(data), 4):
         view_of(start + at)
-        assert len(views) <= 256
+        assert len(views) <= MOST_KEPT
     assert bytes(view_of(start + 8)) == bytes(range(8, 12))
+
+
+def calls_of_many_functions(count: int, depth: int) -> bytes:
+    """A component that lowers a call so often, and makes each of them from so many places of its stack."""
+    claims = '(export "claims" (func (param "channel-id" u32) (result (option string))))'
+    imports = "".join(f'(import "host" "f{n}" (func $f{n} (param i32 i32)))' for n in range(count))
+    calls = "".join(f"(call $f{n} (i32.const 7) (i32.const 64))" for n in range(count))
+    deep = f"""(func $deep (param i32) (if (i32.eqz (local.get 0)) (then return))
+      {calls} (call $deep (i32.sub (local.get 0) (i32.const 1))))"""
+    text = guest(f"(call $deep (i32.const {depth}))", claims, more=imports + deep)
+    lowered = '(canon lower (func $host "claims") (memory $memory) (realloc $realloc))'
+    assert lowered in text
+    made = "".join(f"(core func $f{n} {lowered})" for n in range(count))
+    given = "".join(f'(export "f{n}" (func $f{n}))' for n in range(count))
+    text = text.replace("(core module $main", f"{made}(core module $main", 1)
+    return bytes(wat2wasm(text.replace('(export "claims" (func $claims))', given, 1)))
+
+
+def test_all_functions_share_them() -> None:
+    """A guest has 1,500 functions, and calls each from as many places of its stack as it likes: it is charged for no
+    view.
+    """
+    count, depth = 64, 128
+    heard: list[int] = []
+    component = apart(
+        calls_of_many_functions(count, depth),
+        Calls({"claims": lambda owner, channel_id: heard.append(channel_id)}),
+        ("test:types/guest", "run"),
+    )
+    run(component)
+    assert heard == [7] * count * depth
+    kinds = {type(slots(4).__self__)}  # type: ignore[attr-defined] # the method of a dict
+    kept = [each for each in gc.get_objects() if type(each) in kinds]
+    assert len(kept) < count
+    assert sum(map(len, kept)) < count * depth
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from functools import cache
 from typing import Final, TypeAlias
 
 Slots: TypeAlias = memoryview
@@ -37,8 +38,8 @@ def guest_view(base: int, size: int) -> memoryview:
     return view
 
 
-_MOST_KEPT: Final = 256
-"""Views kept for each use of `slots`."""
+MOST_KEPT: Final = 1024
+"""Views kept of each size, of 560 bytes: a guest is charged for none."""
 
 
 class _Views(dict[int, Slots]):
@@ -52,15 +53,18 @@ class _Views(dict[int, Slots]):
         self._from_address = (ctypes.c_ubyte * size).from_address
 
     def __missing__(self, address: int) -> Slots:
-        if len(self) >= _MOST_KEPT:
+        if len(self) >= MOST_KEPT:
             self.clear()
         # Assigned to by slices, which a ctypes array does item by item.
         view = self[address] = memoryview(self._from_address(address)).cast("B")
         return view
 
 
+@cache
 def slots(size: int) -> Callable[[int], Slots]:
-    """Returns a function from addresses to views of that size. Addresses come from the engine, never from guests."""
+    """Returns a function from addresses to views of that size. Addresses come from the engine, never from guests; but
+    a guest chooses how deep in its stack they are, and how many functions it has, which therefore share views.
+    """
     if not 0 < size <= MAX_SLOT_BYTES:
         raise ValueError(f"core arguments have at most {MAX_SLOT_BYTES} bytes, not {size}")
     return _Views(size).__getitem__
