@@ -54,6 +54,9 @@ _DESCRIPTOR_FLAGS: Final = (1, 2, 3, 4, 1030)
 """`F_GETFD`, `F_SETFD`, `F_GETFL`, `F_SETFL`, `F_DUPFD_CLOEXEC`."""
 _TERMINAL_OR_FLAGS: Final = (0x5401, 0x5421, 0x5451)
 """`TCGETS` (is it a terminal?), `FIONBIO`, `FIOCLEX`."""
+_ADVICE: Final = (0, 1, 2, 3, 4, 8, 10, 11, 14, 15, 16, 17, 18, 22, 23, 102, 103)
+"""Of `madvise`: how it is read, freed, copied and backed. Not that it be swapped out, where the node waits for it, or
+merged with equal pages of others, which tells what these have."""
 _NAMES: Final = (15, 0x53564D41)
 """`PR_SET_NAME`, `PR_SET_VMA`: names of threads and mappings, for debugging."""
 
@@ -82,7 +85,7 @@ ALLOWED: Final[dict[str, AllowedCall]] = {
     "munmap": AllowedCall((11, 215)),
     "mprotect": AllowedCall((10, 226)),
     "mremap": AllowedCall((25, 216)),
-    "madvise": AllowedCall((28, 233)),
+    "madvise": AllowedCall((28, 233), (Argument(2, one_of=_ADVICE),)),
     "brk": AllowedCall((12, 214)),
     "mincore": AllowedCall((27, 232)),
     "membarrier": AllowedCall((324, 283)),

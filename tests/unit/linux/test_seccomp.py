@@ -85,6 +85,11 @@ def test_calls_of_another_architecture_are_denied(architecture: Architecture) ->
         ("prctl", (4, 1), False),
         ("fcntl", (0, 3), True),
         ("fcntl", (0, 8), False),
+        ("madvise", (0, 4096, 4), True),  # unused: frees pages
+        ("madvise", (0, 4096, 23), True),  # what a ring grows by
+        ("madvise", (0, 4096, 9), False),
+        ("madvise", (0, 4096, 12), False),
+        ("madvise", (0, 4096, 21), False),
         ("ioctl", (0, 0x5401), True),
         ("ioctl", (0, 0x5412), False),
         ("prlimit64", (0, 7, 0, 1), True),

@@ -57,6 +57,17 @@ ATTEMPTS = {
     "type into a terminal": "fcntl.ioctl(0, 0x5412, b'x')",
     "become another user": "os.setuid(0)",
     "share memory": "no(libc.shmget(1, 4096, 0o1600))",
+    "have the node's ring swapped out": "no(libc.madvise(mapped, 4096, 21))",
+    "have memory merged with that of others": "no(libc.madvise(mapped, 4096, 12))",
+    "take pages from the node's ring": "no(libc.madvise(mapped, 4096, 9))",
+    "free pages of the node's ring": "no(libc.fallocate(ring, 3, 0, 4096))",
+    "make the node's ring smaller": "os.ftruncate(ring, 0)",
+    "make its own ring smaller": "os.ftruncate(own, 0)",
+    "seal its own ring": "fcntl.fcntl(own, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)",
+    "map the node's ring for writing": "mmap.mmap(ring, 4096)",
+    "write to the node's ring": "no(libc.mprotect(mapped, 4096, 3))",
+    "open the node's ring again": "os.open(f'/proc/self/fd/{ring}', os.O_RDWR)",
+    "write to what it maps": "open('/proc/self/mem', 'r+b')",
     "set the clock": "time.clock_settime(time.CLOCK_REALTIME, 0)",
     "set the machine's name": "socket.sethostname('mine')",
 }
@@ -73,11 +84,16 @@ ALLOWED = {
 PROGRAM = """
 import ctypes, fcntl, mmap, os, platform, resource, signal, socket, sys, threading, time
 from pathlib import Path
+from guesthouse.link.shared_memory import NodeMemory
 from guesthouse.worker.sandbox import confine
 folder = Path(sys.argv[1])
 libc = ctypes.CDLL(None, use_errno=True)
 parent = os.getppid()
 x86 = platform.machine() == "x86_64"
+memory = NodeMemory()
+ring, own = memory.descriptors
+libc.mmap.restype = ctypes.c_void_p
+mapped = ctypes.c_void_p(libc.mmap(None, 4096, 1, 1, ring, ctypes.c_long(0)))
 link, node = socket.socketpair()
 node.send(b"x")
 def no(result):
