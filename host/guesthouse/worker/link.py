@@ -52,7 +52,7 @@ class LinkWriter:
         lane: for large payloads; without one they cross by the socket.
     """
 
-    __slots__ = ("_bytes", "_consumers", "_lane", "_large", "_large_bytes", "_link", "_messages")
+    __slots__ = ("_bytes", "_consumers", "_failure", "_lane", "_large", "_large_bytes", "_link", "_messages")
 
     def __init__(self, link: socket, lane: PayloadLane | None = None) -> None:
         self._link = link
@@ -62,6 +62,10 @@ class LinkWriter:
         self._bytes = 0
         self._large: deque[InPieces] = deque()
         self._large_bytes = 0
+        self._failure: BaseException | None = None
+        """Why something was not sent, or only in part. Raised by all that follows: a guest's host call may be who hears
+        it first, and ends only that guest.
+        """
 
     def add(self, message: ToNode | Raw, payload_bytes: int = 0) -> None:
         """Queue a message; sends the queue if it is too large, for which the guest has to wait."""
@@ -97,11 +101,16 @@ class LinkWriter:
 
         Raises:
             OSError: the node is gone.
+            MemoryError: something was lost, and all later calls raise it again.
         """
         self.flush()
         large = self._large[0]
-        for parts in large.frames():
-            send(self._link, parts)
+        try:
+            for parts in large.frames():
+                send(self._link, parts)
+        except BaseException as error:
+            self._failure = error
+            raise
         if large.done:
             self._forget(large)
 
@@ -135,10 +144,19 @@ class LinkWriter:
 
         Raises:
             OSError: the node is gone.
+            MemoryError: something was lost, and all later calls raise it again.
         """
+        if self._failure is not None:
+            raise self._failure
         lane = self._lane
-        if not (self._messages or self._consumers or (lane is not None and lane.must_release)):
-            return
+        if self._messages or self._consumers or (lane is not None and lane.must_release):
+            try:
+                self._send_queued(lane)
+            except BaseException as error:
+                self._failure = error
+                raise
+
+    def _send_queued(self, lane: PayloadLane | None) -> None:
         messages: list[ToNode | Raw] = [Consumed(guest.handle, guest.taken) for guest in self._consumers]
         for guest in self._consumers:
             guest.taken = 0

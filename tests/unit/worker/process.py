@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,9 +47,10 @@ class Worker:
 
     Args:
         folder: where compiled guests go.
+        program: what Python runs.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, program: Sequence[str] = ("-m", "guesthouse.worker")) -> None:
         self._folder = folder
         self._compiled: dict[str, Path] = {}
         self._reader = FrameReader(of_worker=True)
@@ -62,7 +63,7 @@ class Worker:
         self.link.settimeout(PATIENCE)
         with theirs:
             self.subprocess = subprocess.Popen(
-                [sys.executable, "-m", "guesthouse.worker", "--link-fd", str(theirs.fileno())],
+                [sys.executable, *program, "--link-fd", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stderr=subprocess.PIPE,
                 text=True,

@@ -1,16 +1,22 @@
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from time import sleep
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import pytest
 from tests.wire import ToNode, ToWorker, frame, to_worker
 
-from guesthouse.link.schema import PROTOCOL_VERSION
+from guesthouse.link import to_node
+from guesthouse.link.pieces import taken_out
+from guesthouse.link.schema import PIECE_BYTES, PROTOCOL_VERSION
+from guesthouse.worker import link
+from guesthouse.worker.link import LinkWriter
 
 from .guests import ECHO, ECHO_CALLS, RECEIVE, SCRATCH, process
 from .process import Worker
@@ -151,6 +157,73 @@ def test_a_guest_that_pushes_without_end_to_a_node_that_does_not_read_takes_no_m
         assert len(payload) == 32768
         if number < 128:
             assert int.from_bytes(payload[:4], "little") == number
+
+
+LACKING_MEMORY: Final = """
+import sys
+from guesthouse.worker import link
+from guesthouse.worker.__main__ import main
+encode_parts = link.encode_parts
+def lacking(messages, size):
+    if size > 32 * 256:
+        raise MemoryError
+    return encode_parts(messages, size)
+link.encode_parts = lacking
+sys.exit(main(sys.argv[1:]))
+"""
+"""A worker that has no memory for large frames."""
+
+
+def test_a_worker_without_memory_for_what_guests_sent_ends_and_loses_nothing_silently(tmp_path: Path) -> None:
+    """A frame is sent in the middle of a guest's host call. Were that guest all that ended, other guests' messages
+    and what they consumed would be lost with it.
+    """
+    flood = process(
+        ECHO_CALLS,
+        f"""{RECEIVE} (loop $more (call $send-ws-text (i32.const 1) (i32.const 0) (i32.const 256)
+          (i32.const {SCRATCH})) (br $more))""",
+    )
+    with Worker(tmp_path, ("-c", LACKING_MEMORY)) as worker:
+        worker.configure()
+        guest = worker.start(flood)
+        guest.started()
+        guest.open(1)
+        code, text = worker.end()
+    assert (code, len(text.splitlines())) == (1, 1)
+    assert "no memory" in text
+
+
+def _a_frame(writer: LinkWriter) -> None:
+    writer.add(to_node.Pong())
+    writer.flush()
+
+
+def _a_piece(writer: LinkWriter) -> None:
+    push = to_node.Push(1, 2, 1, bytes(2 * PIECE_BYTES))
+    small, payloads = taken_out(push)
+    writer.add_large(1, payloads, to_node.Whole(1, small), waits=False)
+
+
+@pytest.mark.parametrize("send", [_a_frame, _a_piece])
+def test_what_could_not_be_sent_is_followed_by_nothing(
+    monkeypatch: pytest.MonkeyPatch, send: Callable[[LinkWriter], None]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise MemoryError
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        writer = LinkWriter(theirs)
+        with monkeypatch.context() as patch:
+            patch.setattr(link, "send", refuse)
+            with pytest.raises(MemoryError):
+                send(writer)
+        for again in (_a_frame, send):
+            with pytest.raises(MemoryError):
+                again(writer)
+        ours.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            ours.recv(1)
 
 
 def _wait_until_asleep(worker: Worker) -> None:
