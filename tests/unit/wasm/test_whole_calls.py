@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 from wasmtime import wat2wasm
 
-from guesthouse.wasm.core import host_calls
+from guesthouse.wasm.core import host_calls, instance
 from guesthouse.wasm.core.core_fiber import CoreFiber
+from guesthouse.wasm.core.host_calls import as_core_call
 from guesthouse.wasm.core.whole_calls import whole_call
 from guesthouse.wasm.engine.host_functions import HostFunction
 from guesthouse.wasm.plan.linking import MAX_CALLS
 from guesthouse.worker.calls import ENTRIES, RUN, HostCalls
 
+from ...boundary.components import MEMORY
 from ...boundary.harness import PENDING, Calls, apart, fiber_of, finish_step, guest, let_block
 from ..worker.guests import RECEIVE_FOR_EVER, process
 
@@ -50,12 +52,23 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return compiled
 
 
-def lowering_twice() -> bytes:
-    """A component that lowers a call twice, with two names in the module that calls it."""
-    text = guest(CALL_BOTH, TEXT, more=IMPORT_TEXT + IMPORT_AGAIN)
+def lowering_twice(*, own_allocator: bool = True) -> bytes:
+    """A component that lowers a call twice, with two names in the module that calls it, and with another allocator the
+    second time or the same.
+    """
+    exported, alias = (
+        '(func (export "cabi_realloc")',
+        '(alias core export $libc "memory" (core memory $memory))',
+    )
+    assert exported in MEMORY
+    assert alias in MEMORY
+    libc = MEMORY.replace(exported, '(func (export "cabi_realloc") (export "another")', 1)
+    libc = libc.replace(alias, f'{alias} (alias core export $libc "another" (core func $another))', 1)
+    text = guest(CALL_BOTH, TEXT, libc=libc, more=IMPORT_TEXT + IMPORT_AGAIN)
     lowered = '(canon lower (func $host "text") (memory $memory) (realloc $realloc))'
     assert lowered in text
-    text = text.replace("(core module $main", f"(core func $again {lowered}) (core module $main", 1)
+    second = lowered.replace("$realloc", "$another") if own_allocator else lowered
+    text = text.replace("(core module $main", f"(core func $again {second}) (core module $main", 1)
     first = '(export "text" (func $text))'
     return bytes(wat2wasm(text.replace(first, f'{first} (export "again" (func $again))', 1)))
 
@@ -66,10 +79,18 @@ def text_at(view: memoryview, at: int) -> str | None:
     return bytes(view[start : start + size]).decode() if view[at] else None
 
 
+@pytest.mark.parametrize("own_allocator", [True, False], ids=["with another allocator", "with the same"])
 @pytest.mark.parametrize("blocking", [(), ("text",)], ids=["returns", "may block"])
-def test_a_call_that_is_lowered_again_does_the_same(compiled: list[Any], blocking: tuple[str, ...]) -> None:
+def test_a_call_that_is_lowered_again_does_the_same(
+    compiled: list[Any], blocking: tuple[str, ...], own_allocator: bool
+) -> None:
     said = iter(("one", None, "three"))
-    component = apart(lowering_twice(), Frequent({"text": lambda owner: next(said)}, blocking), RUN_OF_TESTS)
+    component = apart(
+        lowering_twice(own_allocator=own_allocator),
+        Frequent({"text": lambda owner: next(said)}, blocking),
+        RUN_OF_TESTS,
+    )
+    assert len(component.reallocs) == 1 + own_allocator
     assert len(compiled) == 1
     with fiber_of(component) as fiber:
         finish_step(fiber)
@@ -80,8 +101,13 @@ def test_a_call_that_is_lowered_again_does_the_same(compiled: list[Any], blockin
     assert texts == ["one", None, "three"]
 
 
-def test_the_second_waits_as_the_first_does(compiled: list[Any]) -> None:
-    component = apart(lowering_twice(), Frequent({"text": lambda owner: PENDING}, ("text",)), RUN_OF_TESTS)
+@pytest.mark.parametrize("own_allocator", [True, False], ids=["with another allocator", "with the same"])
+def test_the_second_waits_as_the_first_does(compiled: list[Any], own_allocator: bool) -> None:
+    component = apart(
+        lowering_twice(own_allocator=own_allocator),
+        Frequent({"text": lambda owner: PENDING}, ("text",)),
+        RUN_OF_TESTS,
+    )
     with fiber_of(component) as fiber:
         finish_step(fiber)
         fiber.start()
@@ -90,6 +116,23 @@ def test_the_second_waits_as_the_first_does(compiled: list[Any]) -> None:
             fiber.answer(lambda answer=answer: answer)  # type: ignore[misc]
         finish_step(fiber)
     assert len(compiled) == 1
+
+
+def test_a_function_that_is_lowered_often_in_one_way_is_converted_for_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is compiled for `receive` takes 64 KiB, for which no guest is charged."""
+    made: list[HostFunction] = []
+
+    def noted(function: HostFunction, *arguments: Any, **options: Any) -> Any:
+        made.append(function)
+        return as_core_call(function, *arguments, **options)
+
+    monkeypatch.setattr(instance, "as_core_call", noted)
+    apart(lowering_twice(own_allocator=False), Calls({"text": lambda owner: None}), RUN_OF_TESTS)
+    assert len(made) == 1
+    apart(lowering_twice(), Calls({"text": lambda owner: None}), RUN_OF_TESTS)
+    assert len(made) == 3
 
 
 def test_a_process_that_lowers_receive_as_often_as_it_may_has_it_compiled_once(compiled: list[Any]) -> None:

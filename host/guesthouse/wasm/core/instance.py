@@ -185,6 +185,7 @@ class LinkedComponent:
         known: Known = {}
         direct: dict[Source, Source] = {}
         whole: set[int] = set()
+        callbacks: dict[Lowered, Any] = {}
         for number, call in enumerate(plan.calls):
             match call:
                 case Dropped(interface, name):
@@ -198,7 +199,11 @@ class LinkedComponent:
                     # Once for each: a component may lower one a thousand times, in types of its own making.
                     first = function.frequent and id(function) not in whole
                     whole.add(id(function))
-                    callback = as_core_call(function, type_, realloc, self._numbers.__getitem__, whole=first)
+                    callback = callbacks.get(call)
+                    if callback is None:
+                        callback = callbacks[call] = as_core_call(
+                            function, type_, realloc, self._numbers.__getitem__, whole=first
+                        )
                     self._linker.define(
                         number, callback, core_signature(type_, known), blocks=function.blocks
                     )
