@@ -22,6 +22,7 @@ from .conftest import StartNode
 from .daemon import Daemon
 from .dashboard import SERVED, dashboard_url
 from .test_channels import events_of
+from .test_confinement import descriptors, status, variables
 from .test_monitoring import MONITORED, listener
 from .test_resume import resumable
 from .waiting import Subprocess, alive, all_gone, command_line, descendants, until
@@ -234,6 +235,33 @@ async def test_a_new_certificate_is_taken_up(start: StartNode, tmp_path: Path) -
         return found
 
     await until(taken_up, all, "all gateways have the new certificate")
+    cert.write_text("nothing")  # the next is only half written
+    killed = {each.pid for each in subprocesses(daemon)}
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
+    await until(
+        lambda: gateways(daemon),
+        lambda listed: [each["state"] for each in listed if each["pid"] not in killed] == ["ready"] * 2,
+        "the killed gateways are replaced",
+    )
+    assert all(await taken_up())
+
+
+async def test_gateways_are_confined_and_have_no_files_but_sockets(start: StartNode) -> None:
+    daemon = await start("echo-c", flags=TWO)
+    await ready(daemon)
+    for each in subprocesses(daemon):
+        found = status(each.pid)
+        assert (found["NoNewPrivs"], found["Seccomp"]) == ("1", "2")
+        opened = set(descriptors(each.pid))
+        assert opened <= {
+            "/dev/null",
+            "pipe:[N]",
+            "socket:[N]",
+            "anon_inode:[eventpoll]",
+            "anon_inode:[eventfd]",
+        }
+        assert variables(each.pid) <= {"PYTHONPATH", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONHOME", "TMPDIR"}
 
 
 async def test_addresses_are_counted_over_all_gateways(start: StartNode) -> None:

@@ -11,7 +11,8 @@ import errno
 import os
 import platform
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from guesthouse.linux.syscalls import ALLOWED, NEWER, AllowedCall, Architecture, Argument
@@ -37,13 +38,18 @@ _NUMBER_AT: Final = 0
 _ARCHITECTURE_AT: Final = 4
 _ARGUMENTS_AT: Final = 16
 
+_NO_MORE: Final[Mapping[str, AllowedCall]] = MappingProxyType({})
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
 
 
-def restrict() -> tuple[str, ...]:
+def restrict(more: Mapping[str, AllowedCall] = _NO_MORE) -> tuple[str, ...]:
     """Restrict all threads of this OS process, and those that they start, to the calls of the table. Needs
     no_new_privs.
+
+    Args:
+        more: calls besides those.
 
     Returns:
         What this kernel or machine cannot restrict, a line each.
@@ -52,7 +58,7 @@ def restrict() -> tuple[str, ...]:
     if machine not in _MACHINES:
         return (f"there is no system call filter for {machine}: workers can open sockets",)
     architecture, audit_number, call = _MACHINES[machine]
-    instructions = program(architecture, audit_number, os.getpid())
+    instructions = program(architecture, audit_number, os.getpid(), more)
     code = ctypes.create_string_buffer(b"".join(instructions))
     header = struct.pack("<H6xQ", len(instructions), ctypes.addressof(code))
     thread = _libc.syscall(call, _SET_MODE_FILTER, _ALL_THREADS, header)
@@ -62,8 +68,10 @@ def restrict() -> tuple[str, ...]:
     return ()
 
 
-def program(architecture: Architecture, audit_number: int, pid: int) -> Sequence[bytes]:
-    """The filter for an OS process with this pid: instructions of 8 bytes."""
+def program(
+    architecture: Architecture, audit_number: int, pid: int, more: Mapping[str, AllowedCall] = _NO_MORE
+) -> Sequence[bytes]:
+    """The filter for an OS process with this pid, which may make `more` calls: instructions of 8 bytes."""
     instructions = [
         _instruction(_LOAD, _ARCHITECTURE_AT),
         _instruction(_JUMP_EQUAL, audit_number, when=1),
@@ -72,7 +80,7 @@ def program(architecture: Architecture, audit_number: int, pid: int) -> Sequence
         _instruction(_JUMP_AT_LEAST, _X32_BIT, otherwise=1),
         _fail(errno.EPERM),
     ]
-    for call in ALLOWED.values():
+    for call in (*ALLOWED.values(), *more.values()):
         number = call.numbers[architecture]
         if number is not None:
             block = _allowed_if(call, pid)

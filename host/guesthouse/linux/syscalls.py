@@ -1,4 +1,4 @@
-"""The system calls that workers and the compiler may make, by number.
+"""The system calls that workers, the compiler and local gateways may make, by number.
 
 Measured: what they call once confined, and what the C library, Python and wasmtime may
 call instead on other machines. All of these compute, wait, or use what is open already; everything that
@@ -134,6 +134,27 @@ ALLOWED: Final[dict[str, AllowedCall]] = {
     "uname": AllowedCall((63, 160)),
     "prlimit64": AllowedCall((302, 261), (Argument(0, one_of=(0,)), Argument(2, null=True))),
 }
+
+_UNIX: Final = 1
+"""`AF_UNIX`."""
+
+FOR_SOCKETS: Final[dict[str, AllowedCall]] = {
+    "recvmsg": AllowedCall((47, 212)),
+    "sendmsg": AllowedCall((46, 211)),
+    "shutdown": AllowedCall((48, 210)),
+    "getsockopt": AllowedCall((55, 209)),
+    "setsockopt": AllowedCall((54, 208)),
+    "getsockname": AllowedCall((51, 204)),
+    "getpeername": AllowedCall((52, 205)),
+    "socketpair": AllowedCall((53, 199), (Argument(0, one_of=(_UNIX,)),)),
+    "epoll_create1": AllowedCall((291, 20)),
+    "epoll_ctl": AllowedCall((233, 21)),
+    "epoll_wait": AllowedCall((232, None)),
+    "epoll_pwait": AllowedCall((281, 22)),
+    "eventfd2": AllowedCall((290, 19)),
+    "pipe2": AllowedCall((293, 59)),
+}
+"""What an event loop on sockets that were passed to it calls besides. None of these reaches anybody else."""
 
 NEWER: Final = 424
 """Numbers from here on are the same on all architectures, and newer than many kernels: callers expect ENOSYS,

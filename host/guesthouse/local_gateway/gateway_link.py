@@ -1,7 +1,7 @@
 """What the node and a local gateway tell each other, beside the connections that they share. Pure but for the sockets.
 
-Each message is a packet of its own. With `Take` come two descriptors: the client's socket, and the gateway's end of
-the way to the node.
+Each message is a packet of its own. With `TakeClient` come two descriptors: the client's socket, and the gateway's end
+of the way to the node. With `ConfigureGateway` may come those of a certificate.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class _Packet(Struct, frozen=True, array_like=True):
 class ConfigureGateway(_Packet, tag=0, frozen=True):
     """Settings, from now on. Times are seconds, sizes bytes."""
 
-    tls_cert: _Text | None
-    tls_key: _Text | None
+    tls: bool
+    """Whether a certificate comes with it: one file of it and its key, or two."""
     handshake_seconds: float
     close_seconds: float
     ping_seconds: float
@@ -102,22 +102,21 @@ def read_packet(packet: bytes) -> FromLocalGateway:
         raise BadGatewayPacket(str(error)) from None
 
 
-def receive(link: socket.socket) -> tuple[ToLocalGateway, list[socket.socket]] | None:
-    """The next message of the node and the sockets that came with it; None at the end. Sockets for which there was no
-    descriptor are missing.
+def receive(link: socket.socket) -> tuple[ToLocalGateway, list[int]] | None:
+    """The next message of the node and the descriptors that came with it, which are the caller's to close; None at the
+    end. Files for which there was no descriptor are missing.
 
     Raises:
         BlockingIOError: there is none yet.
         BadGatewayPacket: it is no message.
     """
     packet, descriptors, _, _ = socket.recv_fds(link, MOST_PACKET, _PASSED)
-    sockets = [socket.socket(fileno=each) for each in descriptors]
-    for each in sockets:
-        os.set_inheritable(each.fileno(), False)
+    for each in descriptors:
+        os.set_inheritable(each, False)
     if not packet:
         return None
     try:
         message = _to_gateway.decode(packet)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadGatewayPacket(str(error)) from None
-    return message, sockets
+    return message, descriptors

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
 import traceback
@@ -25,14 +26,13 @@ from guesthouse.local_gateway.gateway_link import (
     encode,
     receive,
 )
+from guesthouse.local_gateway.passed_certificate import tls_of
 
 _AT_ONCE: Final = 64
 """Packets that are taken before clients have their turn."""
 _LAST_SECONDS: Final = 0.5
 """For what is left to be sent when the node is gone."""
 _MOST_TEXT: Final = 1000
-_CIPHERS: Final = "TLSv1"
-"""What uvicorn allows."""
 
 
 class GatewayLoop:
@@ -95,26 +95,29 @@ class GatewayLoop:
                 self._loop.remove_reader(self._link)
                 self._ended.set()
                 return
-            message, sockets = received
+            message, descriptors = received
             if isinstance(message, ConfigureGateway):
-                self._configure(message)
+                self._configure(message, descriptors)
             elif isinstance(message, TakeClient):
-                self._take(message, sockets)
+                self._take(message, [socket.socket(fileno=each) for each in descriptors])
             else:
                 self._say(GatewayPong())
 
-    def _configure(self, settings: ConfigureGateway) -> None:
+    def _configure(self, settings: ConfigureGateway, files: list[int]) -> None:
         self._handshake_seconds = settings.handshake_seconds
         self.close_seconds, self.pong_seconds = settings.close_seconds, settings.pong_seconds
         self.unread_seconds = settings.ping_seconds + settings.pong_seconds
         self.message_bytes = settings.message_bytes
         self._unfinished.limit = settings.unfinished_bytes
-        if settings.tls_cert is not None:
+        if settings.tls:
             try:
-                self._tls = _tls(settings.tls_cert, settings.tls_key)
+                self._tls = tls_of(files)
             except (OSError, ValueError) as error:
-                self._say(GatewayFault(f"cannot load TLS certificate {settings.tls_cert} ({error})"))
+                self._say(GatewayFault(f"the TLS certificate cannot be loaded: {error}"))
                 return
+            finally:
+                for each in files:
+                    os.close(each)
         self._say(GatewayReady())
 
     def _say(self, message: FromLocalGateway) -> None:
@@ -193,11 +196,3 @@ class GatewayLoop:
             now = self._loop.time()
             for relay in tuple(self._relays.values()):
                 relay.check_left(now)
-
-
-def _tls(certificate: str, key: str | None) -> ssl.SSLContext:
-    """As the node's own server has it."""
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.set_ciphers(_CIPHERS)
-    tls.load_cert_chain(certificate, key)
-    return tls

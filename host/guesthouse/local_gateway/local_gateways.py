@@ -36,6 +36,7 @@ from guesthouse.local_gateway.gateway_link import (
     encode,
     read_packet,
 )
+from guesthouse.local_gateway.passed_certificate import PassedCertificate
 
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 10.0
@@ -49,8 +50,10 @@ _AT_ONCE: Final = 64
 
 def gateway_command(settings: Settings) -> list[str]:
     """The command of a gateway, without `--link-fd N`; see `worker_command`."""
-    inspectable = ["--inspectable"] if settings.inspectable or settings.dev else []
-    return [sys.executable, "-P", "-S", "-m", "guesthouse.local_gateway", *inspectable]
+    options = ["--inspectable"] if settings.inspectable or settings.dev else []
+    if settings.worker_confinement == "required":
+        options.append("--must-be-confined")
+    return [sys.executable, "-P", "-S", "-m", "guesthouse.local_gateway", *options]
 
 
 class LocalGateway:
@@ -95,21 +98,21 @@ class LocalGateway:
         self.send(PingGateway())
         return True
 
-    def send(self, message: ConfigureGateway | TakeClient | PingGateway, *passed: socket.socket) -> bool:
-        """Send a message with sockets. False if it does not take it now."""
+    def send(self, message: ConfigureGateway | TakeClient | PingGateway, *passed: int) -> bool:
+        """Send a message with descriptors. False if it does not take it now."""
         try:
-            socket.send_fds(self._link, [encode(message)], [each.fileno() for each in passed])
+            socket.send_fds(self._link, [encode(message)], passed)
         except OSError:
             return False
         return True
 
-    def configure(self, settings: ConfigureGateway) -> None:
+    def configure(self, settings: ConfigureGateway, certificate: PassedCertificate | None = None) -> None:
         """Send it settings, as soon as it takes them: it may be busy with clients that wait before."""
         if self.lost.done():
             return
         self._loop.remove_writer(self._link)
-        if not self.send(settings):
-            self._loop.add_writer(self._link, self.configure, settings)
+        if not self.send(settings, *(() if certificate is None else certificate.files)):
+            self._loop.add_writer(self._link, self.configure, settings, certificate)
 
     def close(self, fault: str | None = None) -> None:
         """Close the link, which ends the gateway. Idempotent."""
@@ -170,12 +173,14 @@ class LocalGateways:
         self._watcher: asyncio.Task[None] | None = None
         self._begun: list[asyncio.Future[None]] = []
         self._stopping = False
+        self._certificate: PassedCertificate | None = None
         self.restarts = dict.fromkeys(self._names, 0)
         """How often each was replaced."""
 
     async def __aenter__(self) -> Self:
         """Start the gateways, without waiting for them."""
         await self._tasks.__aenter__()
+        self._read_certificate()
         loop = asyncio.get_running_loop()
         for name in self._names:
             begun = loop.create_future()
@@ -194,6 +199,8 @@ class LocalGateways:
             if task is not None:
                 task.cancel()
         await self._tasks.__aexit__(None, None, None)
+        if self._certificate is not None:
+            self._certificate.close()
 
     @property
     def replaced(self) -> int:
@@ -211,8 +218,21 @@ class LocalGateways:
     def apply(self, settings: Settings) -> None:
         """Apply reloaded settings, and have the certificate read again, for new connections."""
         self._settings = settings
+        before = self._certificate
+        self._read_certificate()
         for gateway in self.alive():
-            gateway.configure(self._configuration())
+            gateway.configure(self._configuration(), self._certificate)
+        if before is not None and before is not self._certificate:
+            before.close()
+
+    def _read_certificate(self) -> None:
+        http = self._settings.http
+        if http.tls_cert is None:
+            return
+        try:
+            self._certificate = PassedCertificate(http.tls_cert, http.tls_key)
+        except OSError as error:
+            self._log.write("gateways", "error", f"the TLS certificate cannot be read again: {error}")
 
     def take(self, accepted: socket.socket, *, secure: bool) -> tuple[socket.socket, Behind] | None:
         """See `Front`."""
@@ -228,7 +248,7 @@ class LocalGateways:
             except OSError:
                 return None
             with theirs:
-                if gateway.send(TakeClient(number, secure), accepted, theirs):
+                if gateway.send(TakeClient(number, secure), accepted.fileno(), theirs.fileno()):
                     ours.setblocking(False)
                     left = _Leaving(gateway.clients, number)
                     behind = Behind(client, server, secure=secure, left=left)
@@ -239,10 +259,9 @@ class LocalGateways:
         return None
 
     def _configuration(self) -> ConfigureGateway:
-        http, limits = self._settings.http, self._settings.connections
+        limits = self._settings.connections
         return ConfigureGateway(
-            http.tls_cert,
-            http.tls_key,
+            self._certificate is not None,
             limits.handshake_seconds,
             limits.close_seconds,
             limits.ping_seconds,
@@ -299,7 +318,7 @@ class LocalGateways:
     async def _serve(self, gateway: LocalGateway, begun: asyncio.Future[None]) -> str | None:
         """Run the gateway's link until it is closed. Returns what the gateway did that it must not."""
         self._alive.append(gateway)
-        gateway.configure(self._configuration())
+        gateway.configure(self._configuration(), self._certificate)
         try:
             await asyncio.wait(
                 (gateway.became_ready, gateway.lost),

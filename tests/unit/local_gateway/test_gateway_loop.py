@@ -44,8 +44,7 @@ MOST = 100_000
 
 def settings(*, unfinished_bytes: int = 2**20) -> ConfigureGateway:
     return ConfigureGateway(
-        tls_cert=None,
-        tls_key=None,
+        tls=False,
         handshake_seconds=30.0,
         close_seconds=0.05,
         ping_seconds=30.0,

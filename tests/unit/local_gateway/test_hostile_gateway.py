@@ -81,14 +81,14 @@ class Scene:
                     await readable.wait()
                     received = receive(link)
                     assert received is not None
-                    message, sockets = received
+                    message, passed = received
                     if isinstance(message, TakeClient):
                         break
                     assert isinstance(message, ConfigureGateway)
         finally:
             loop.remove_reader(link)
             writer.close()
-        accepted, node = sockets
+        accepted, node = (socket.socket(fileno=each) for each in passed)
         accepted.close()
         node.setblocking(False)
         return message, node
