@@ -120,6 +120,8 @@ async def test_a_worker_has_its_limits_no_environment_and_no_descriptor_but_its_
     assert [each for each in descriptors(worker) if "/libffi." not in each] == [  # 3.8 keeps its own open
         "/dev/null",
         "/dev/null",
+        "/memfd:guesthouse-to-node (deleted)",
+        "/memfd:guesthouse-to-worker (deleted)",
         *["module"] * 4,  # its three, and the gate through which it calls the host
         "pipe:[N]",
         "socket:[N]",
