@@ -5,8 +5,8 @@ no later than of anything that the process did with it, and when a worker dies n
 delivered twice.
 
 Large messages are sent in pieces (`link/pieces.py`), some in each iteration of the worker, while the sender waits for
-the answer. If it does not wait, the pieces are sent at once, to keep its messages in order. Large pushes and HTTP
-responses go through shared memory where they find room (`link/lane.py`).
+the answer. If it does not wait, the pieces are sent at once, to keep its messages in order. Large pushes go
+through shared memory where they find room (`link/lane.py`).
 """
 
 from __future__ import annotations
