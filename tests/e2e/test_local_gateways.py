@@ -22,7 +22,7 @@ from .conftest import StartNode
 from .daemon import Daemon
 from .dashboard import SERVED, dashboard_url
 from .test_channels import events_of
-from .test_confinement import descriptors, status, variables
+from .test_confinement import descriptors, of_proc, status, variables
 from .test_monitoring import MONITORED, listener
 from .test_resume import resumable
 from .waiting import Subprocess, alive, all_gone, command_line, descendants, until
@@ -253,6 +253,7 @@ async def test_gateways_are_confined_and_have_no_files_but_sockets(start: StartN
     for each in subprocesses(daemon):
         found = status(each.pid)
         assert (found["NoNewPrivs"], found["Seccomp"]) == ("1", "2")
+        assert of_proc(each.pid, "oom_score_adj") == "250\n"
         opened = set(descriptors(each.pid))
         assert opened <= {
             "/dev/null",

@@ -17,6 +17,8 @@ from guesthouse.linux import landlock, privileges, seccomp
 from guesthouse.linux.syscalls import FOR_SOCKETS
 from guesthouse.local_gateway.gateway_loop import GatewayLoop
 
+_AFTER_WORKERS: Final = 250
+"""When the machine runs out of memory, gateways are killed after workers, and before the node, which replaces them."""
 _OPTIONS: Final = frozenset(("--inspectable", "--must-be-confined"))
 
 
@@ -37,6 +39,7 @@ def main(arguments: list[str]) -> int:
     link_fd = int(number)
     privileges.close_inherited(link_fd)
     privileges.give_up_privileges()
+    privileges.volunteer_for_oom(_AFTER_WORKERS)
     if "--inspectable" not in options:
         privileges.hide_from_others()
     lacks = _confine()
