@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
 from typing import Final
 
 from guesthouse.core.messages import WsMessageType
 from guesthouse.http_server.websocket.framing import COMPRESS_FROM, deflated_frame
+from guesthouse.local_gateway.frame_filter import FrameFilter
 
 _TYPES: Final = {0x81: int(WsMessageType.TEXT), 0x82: int(WsMessageType.BINARY)}
 """First bytes of whole messages."""
@@ -46,7 +46,7 @@ class SharedDeflate:
         return made
 
 
-class Deflating:
+class Deflating(FrameFilter):
     """One client.
 
     Binary messages that do not get smaller, as those of an encrypted channel and pictures, are tried more and more
@@ -57,43 +57,16 @@ class Deflating:
         bits: the negotiated window.
     """
 
-    __slots__ = ("_bits", "_input", "_passing", "_pause", "_shared", "_skip", "_wanted")
+    __slots__ = ("_bits", "_pause", "_shared", "_skip")
 
     def __init__(self, shared: SharedDeflate, bits: int) -> None:
+        super().__init__()
         self._shared = shared
         self._bits = bits
-        self._input = bytearray()
-        self._wanted = 0
-        self._passing = 0
         self._skip = self._pause = 0
 
-    def receive(self, data: bytes) -> Iterator[bytes]:
-        """Receive bytes of the node; yields what goes to the client."""
-        held = self._input
-        if held:
-            held += data
-            if len(held) < self._wanted:
-                return
-            data, self._input = bytes(held), bytearray()
-        start, end = 0, len(data)
-        while start < end:
-            if self._passing:
-                passed = min(self._passing, end - start)
-                self._passing -= passed
-                yield data[start : start + passed] if passed < end else data
-                start += passed
-                continue
-            wanted = self._header(data, start)
-            if end - start < wanted:
-                self._input += memoryview(data)[start:]
-                self._wanted = wanted
-                return
-            if not self._passing:
-                yield self._compressed(data[start : start + wanted])
-                start += wanted
-
-    def _header(self, data: bytes, start: int) -> int:
-        """Look at the frame at `start`. Returns how many bytes of it are needed; sets `_passing` if it passes."""
+    def _frame(self, data: bytes, start: int) -> tuple[int, tuple[bytes, ...]] | int:
+        """See `FrameFilter`."""
         available = len(data) - start
         if available < 2:
             return 2
@@ -103,10 +76,13 @@ class Deflating:
             if available < header:
                 return header
             length = int.from_bytes(data[start + 2 : start + header], "big")
-        if data[start] in _TYPES and length >= COMPRESS_FROM:
-            return header + length
-        self._passing = header + length
-        return header
+        size = header + length
+        if data[start] not in _TYPES or length < COMPRESS_FROM:
+            self._passing = size
+            return start, ()
+        if available < size:
+            return size
+        return start + size, (self._compressed(data[start : start + size]),)
 
     def _compressed(self, frame: bytes) -> bytes:
         message_type = _TYPES[frame[0]]

@@ -7,7 +7,6 @@ too: the node refuses it as if the client were its own. So this decides nothing 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
 from struct import Struct
 from typing import Final
 
@@ -16,6 +15,7 @@ from websockets.frames import Frame, Opcode
 
 from guesthouse.http_server.websocket.deflate import Deflate
 from guesthouse.http_server.websocket.frame_reader import apply_mask, max_compressed
+from guesthouse.local_gateway.frame_filter import FrameFilter
 
 _FIN: Final = 0x80
 _COMPRESSED: Final = 0x40
@@ -33,7 +33,7 @@ _NO_DEFLATE: Final = b"\x07"
 _OPCODES: Final = {int(each): each for each in Opcode}
 
 
-class Inflating:
+class Inflating(FrameFilter):
     """One client.
 
     Args:
@@ -41,26 +41,12 @@ class Inflating:
         most: bytes of a message, after decompression, beyond which it is refused whatever it is.
     """
 
-    __slots__ = (
-        "_blind",
-        "_compressed",
-        "_deflate",
-        "_input",
-        "_most",
-        "_open",
-        "_over",
-        "_passing",
-        "_wanted",
-    )
+    __slots__ = ("_blind", "_compressed", "_deflate", "_most", "_open", "_over")
 
     def __init__(self, deflate: Deflate, most: int) -> None:
+        super().__init__()
         self._deflate = deflate
         self._most = most
-        self._input = bytearray()
-        self._wanted = 0
-        """Bytes of input before which there is nothing to do."""
-        self._passing = 0
-        """Bytes that pass as they are, of a frame that is not compressed."""
         self._open = self._compressed = False
         """Whether a message has begun that more frames belong to, and whether it is compressed."""
         self._blind = False
@@ -68,40 +54,12 @@ class Inflating:
         self._over = False
         """The node was told to refuse what came: the rest is discarded."""
 
-    @property
-    def held(self) -> int:
-        """Bytes of a compressed frame that is not whole."""
-        return len(self._input)
-
-    def receive(self, data: bytes) -> Iterator[bytes]:
-        """Receive bytes; yields what passes. To be exhausted, if need be later, before more is received."""
-        held = self._input
-        if held:
-            held += data
-            if len(held) < self._wanted:
-                return
-            data, self._input = bytes(held), bytearray()
-        start, end = 0, len(data)
-        while start < end and not self._over:
-            if self._blind:
-                yield data[start:]
-                return
-            if self._passing:
-                passed = min(self._passing, end - start)
-                self._passing -= passed
-                yield data[start : start + passed] if passed < end else data
-                start += passed
-                continue
-            taken = self._frame(data, start)
-            if isinstance(taken, int):
-                self._input += memoryview(data)[start:]
-                self._wanted = taken
-                return
-            start, output = taken
-            yield from output
-
     def _frame(self, data: bytes, start: int) -> tuple[int, tuple[bytes, ...]] | int:
-        """Take the frame at `start`. Returns where the input goes on and what passes; or how many bytes are needed."""
+        """See `FrameFilter`."""
+        if self._over:
+            return len(data), ()
+        if self._blind:
+            return len(data), (data[start:],)
         available = len(data) - start
         if available < 2:
             return 2
