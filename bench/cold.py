@@ -56,9 +56,9 @@ def run(effort: Effort) -> Result:
     known = {name: guests.rounds(f"Guesthouse, {name}, known to its worker", "time") for name in _GUESTS}
     result.goals = [
         Goal("C guest, first message handled", 1.0, known[SMALL], unit="ms"),
-        Goal("Python guest, first message handled", 5.0, known[PYTHON], unit="ms"),
+        Goal("Python guest, first message handled", 4.0, known[PYTHON], unit="ms"),
         Goal(
-            "node with 10 packages, ready", 500.0, nodes.rounds("Guesthouse, 10 packages", "time"), unit="ms"
+            "node with 10 packages, ready", 400.0, nodes.rounds("Guesthouse, 10 packages", "time"), unit="ms"
         ),
     ]
     result.notes.append(

@@ -57,11 +57,11 @@ def run(effort: Effort) -> Result:
             result.tables.append(table)
     one, fifty = result.tables
     result.goals = [
-        Goal("C guest, 50 connections, messages/s to bare websockets", 1.0,
+        Goal("C guest, 50 connections, messages/s to bare websockets", 1.2,
              fifty.rounds(C_GUEST, "to websockets"), at_least=True),
-        Goal("Python guest, 50 connections, messages/s to bare websockets", 0.5,
+        Goal("Python guest, 50 connections, messages/s to bare websockets", 0.9,
              fifty.rounds(PYTHON_GUEST, "to websockets"), at_least=True),
-        Goal("C guest, 1 connection, p50 to bare websockets", 1.5, one.rounds(C_GUEST, "p50 to websockets")),
+        Goal("C guest, 1 connection, p50 to bare websockets", 1.3, one.rounds(C_GUEST, "p50 to websockets")),
     ]  # fmt: skip
     return result
 
