@@ -150,7 +150,9 @@ async def test_a_terminal_shows_no_control_character(node: Daemon) -> None:
     assert process.stdin is not None
     process.stdin.write(b"red \x1b[31m\n")
     async with asyncio.timeout(PATIENCE):
-        shown = await asyncio.to_thread(os.read, ours, 1000)
+        shown = b""
+        while not shown.endswith(b"\n"):
+            shown += await asyncio.to_thread(os.read, ours, 1000)
         await process.communicate(b"")
     os.close(ours)
     os.close(theirs)
