@@ -6,18 +6,16 @@ Each also sets the current message's blob, and what `send-response` will answer.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
 from msgspec import Struct
 
 from guesthouse.core.messages import WsMessageType
 from guesthouse.link.schema import ExitRequest, Message, OnExit, Pair
 from guesthouse.link.to_worker import Close, Http, Open, Push, Request, Response, SendFailure
+from guesthouse.link.trace_schema import Trace
 from guesthouse.link.traced import TRACED
 from guesthouse.wasm.values import Err, FirstOf, Form, Ok
-
-if TYPE_CHECKING:
-    from guesthouse.worker.guest import Guest
 
 _NOT_AUTHORISED: Final = FirstOf((("not-authorised", None), ("no-such-process", None), ("timeout", None)))
 """A kind of failure that a component's own type may not have."""
@@ -30,11 +28,47 @@ PUSH: Final = Form(("ok", "http-server", "web-socket-push"), ("channel-id", "mes
 """The result of `receive` for nearly all messages."""
 
 
+class Recipient(Protocol):
+    """What conversion sets of the guest that takes a message; see `Guest`."""
+
+    blob: tuple[str | None, bytes | None]
+    last_blob: tuple[str | None, bytes | None]
+    channel_id: int
+    claims: dict[int, str]
+    http_claims: str | None
+
+    def take_up(self, mime: str | None = None, payload: bytes | None = None, *, channel_id: int = 0) -> None:
+        """Set the blob of the current message, and its channel."""
+
+    def expect_answer(self, request_id: int) -> None:
+        """The current message is a request of another process; id 0 expects no answer."""
+
+    def expect_http_answer(self, http_id: int) -> None:
+        """The current message is an HTTP request."""
+
+    def begin_trace(self, trace: Trace) -> None:
+        """The current message is of a trace."""
+
+
+RecipientT = TypeVar("RecipientT", bound=Recipient)
+RecipientT_contra = TypeVar("RecipientT_contra", bound=Recipient, contravariant=True)
+Convert: TypeAlias = Callable[[RecipientT, Any], Any]
+
+
+class MessageEncoding(Struct, Generic[RecipientT_contra], frozen=True):
+    """How messages are converted to the results of an interface's calls, by their types."""
+
+    received: dict[type[Message], Callable[[RecipientT_contra, Any], Any]]
+    """What `receive` returns."""
+    awaited: dict[type[Message], Callable[[RecipientT_contra, Any], Any]]
+    """What `send-and-await-response` returns."""
+
+
 def _http_server(request: Any) -> Ok:
     return Ok(("http-server", request))
 
 
-def _open(guest: Guest, opened: Open) -> Ok:
+def _open(guest: Recipient, opened: Open) -> Ok:
     guest.take_up(channel_id=opened.channel_id)
     event = {
         "path": opened.path,
@@ -49,19 +83,19 @@ def _open(guest: Guest, opened: Open) -> Ok:
     return _http_server(("web-socket-open", event))
 
 
-def _push(guest: Guest, push: Push) -> tuple[Form, int, str]:
+def _push(guest: Recipient, push: Push) -> tuple[Form, int, str]:
     guest.blob = guest.last_blob = (None, push.payload)
     channel_id = guest.channel_id = push.channel_id
     return PUSH, channel_id, MESSAGE_TYPE_NAMES[push.message_type]
 
 
-def _close(guest: Guest, closed: Close) -> Ok:
+def _close(guest: Recipient, closed: Close) -> Ok:
     guest.take_up(channel_id=closed.channel_id)
     guest.claims.pop(closed.channel_id, None)
     return _http_server(("web-socket-close", closed.channel_id))
 
 
-def _http(guest: Guest, request: Http) -> Ok:
+def _http(guest: Recipient, request: Http) -> Ok:
     guest.take_up(request.mime, request.body)
     guest.expect_http_answer(request.http_id)
     guest.http_claims = request.claims
@@ -77,13 +111,13 @@ def _http(guest: Guest, request: Http) -> Ok:
     return _http_server(("http", event))
 
 
-def _request(guest: Guest, request: Request) -> Ok:
+def _request(guest: Recipient, request: Request) -> Ok:
     guest.take_up(request.mime, request.blob)
     guest.expect_answer(request.request_id)
     return Ok(("request", {"source": address_value(request.source), "request": request_value(request)}))
 
 
-def _response(guest: Guest, response: Response) -> Ok:
+def _response(guest: Recipient, response: Response) -> Ok:
     guest.take_up(response.mime, response.blob)
     value = {
         "source": address_value(response.source),
@@ -93,7 +127,7 @@ def _response(guest: Guest, response: Response) -> Ok:
     return Ok(("response", value))
 
 
-def _send_failure(guest: Guest, failure: SendFailure) -> Err:
+def _send_failure(guest: Recipient, failure: SendFailure) -> Err:
     guest.take_up()
     return Err({"error": send_error(failure), "context": failure.context})
 
@@ -164,32 +198,22 @@ def address_value(text: str) -> dict[str, Any]:
     }
 
 
-Convert: TypeAlias = Callable[["Guest", Any], Any]
-
-
-class MessageEncoding(Struct, frozen=True):
-    """How messages are converted to the results of an interface's calls, by their types."""
-
-    received: dict[type[Message], Convert]
-    """What `receive` returns."""
-    awaited: dict[type[Message], Convert]
-    """What `send-and-await-response` returns."""
-
-
-def with_traced(received: dict[type[Message], Convert]) -> dict[type[Message], Convert]:
+def with_traced(
+    received: dict[type[Message], Convert[RecipientT]],
+) -> dict[type[Message], Convert[RecipientT]]:
     """These, and for each kind of message the one of a trace, which begins it first."""
     return received | {TRACED[kind]: _traced(convert) for kind, convert in received.items() if kind in TRACED}
 
 
-def _traced(convert: Convert) -> Convert:
-    def begin_and_convert(guest: Guest, message: Any) -> Any:
+def _traced(convert: Convert[RecipientT]) -> Convert[RecipientT]:
+    def begin_and_convert(guest: RecipientT, message: Any) -> Any:
         guest.begin_trace(message.trace)
         return convert(guest, message)
 
     return begin_and_convert
 
 
-CONTRACT: Final = MessageEncoding(
+CONTRACT: Final[MessageEncoding[Recipient]] = MessageEncoding(
     received=with_traced(
         {
             Open: _open,

@@ -170,7 +170,7 @@ class Guest:
         """The channel whose message it has in hand; 0 for none."""
         self.current_request = 0
         """The request that it has in hand, if `channel_id` is 0."""
-        self.encoding = CONTRACT
+        self.encoding: MessageEncoding[Guest] = CONTRACT
         """The encoding of the messages that it takes."""
         self.spellings: dict[str, str] = {}
         """Older names that it uses for runtime modules, by their current names."""
@@ -213,7 +213,7 @@ class Guest:
 
     # For host calls
 
-    def receive(self, encoding: MessageEncoding) -> Any:
+    def receive(self, encoding: MessageEncoding[Guest]) -> Any:
         """Take the next message, or block until there is one."""
         self.encoding = encoding
         self.slice_budget = self.limits.cpu_seconds_per_message
@@ -260,7 +260,7 @@ class Guest:
         else:
             self.outgoing.add(written, size)
 
-    def await_response(self, encoding: MessageEncoding) -> int:
+    def await_response(self, encoding: MessageEncoding[Guest]) -> int:
         """Block for the response to a request that is about to be sent; returns its await id."""
         self.encoding = encoding
         self.next_id += 1

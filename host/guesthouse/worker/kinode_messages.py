@@ -176,7 +176,7 @@ def _json(value: dict[str, Any]) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-STANDARD: Final = MessageEncoding(
+STANDARD: Final[MessageEncoding[Guest]] = MessageEncoding(
     received=with_traced(
         {
             Open: _open,

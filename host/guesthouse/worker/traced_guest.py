@@ -42,7 +42,7 @@ class TracedGuest(Guest):
         self.trace, self.outgoing, self.log.trace = None, self._output, 0
         self.outgoing.add(report, MOST_CHARACTERS)
 
-    def receive(self, encoding: MessageEncoding) -> Any:
+    def receive(self, encoding: MessageEncoding[Guest]) -> Any:
         """See `Guest`."""
         if self.trace is not None:
             self.end_trace()
@@ -62,7 +62,7 @@ class TracedGuest(Guest):
             self.trace.call_begins(str(type(call).__struct_config__.tag))
         return pending
 
-    def await_response(self, encoding: MessageEncoding) -> int:
+    def await_response(self, encoding: MessageEncoding[Guest]) -> int:
         """See `Guest`."""
         if self.trace is not None:
             self.trace.call_begins("send-and-await-response")

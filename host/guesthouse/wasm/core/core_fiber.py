@@ -25,7 +25,7 @@ from guesthouse.wasm.plan.needs import counted
 
 if TYPE_CHECKING:
     from guesthouse.wasm.core.import_table import ImportScratch
-    from guesthouse.wasm.core.instance import LinkedComponent, Step
+    from guesthouse.wasm.core.instantiation import Instantiable, Step
 
 _ARGUMENTS: Final = (ctypes.c_uint64 * 8)()
 _ARGUMENTS_ADDRESS: Final = addressof(_ARGUMENTS)
@@ -50,7 +50,7 @@ def _lacking() -> GuestTrap:
     return GuestTrap(ExitCause.NOT_STARTED, "its modules lack exports that its plan needs")
 
 
-def _limits(limits: StoreLimits, assembly: LinkedComponent) -> StoreLimits:
+def _limits(limits: StoreLimits, assembly: Instantiable) -> StoreLimits:
     """Limits of a guest, less what its instances take besides its memory.
 
     Raises:
@@ -84,7 +84,7 @@ class CoreFiber(Fiber):
         "realloc",
     )
 
-    def __init__(self, assembly: LinkedComponent, limits: StoreLimits, owner: Any) -> None:
+    def __init__(self, assembly: Instantiable, limits: StoreLimits, owner: Any) -> None:
         super().__init__(assembly.engine, _limits(limits, assembly), owner)
         self._assembly = assembly
         self.memory: LinearMemory = NO_MEMORY

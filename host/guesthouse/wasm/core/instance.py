@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import Any, Self
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from guesthouse.wasm.abi.layout import CoreSignature, Known, core_signature
@@ -23,6 +22,7 @@ from guesthouse.wasm.core.host_calls import (
     as_core_handle,
 )
 from guesthouse.wasm.core.import_table import Imports, ImportScratch
+from guesthouse.wasm.core.instantiation import EntryPoint, Step
 from guesthouse.wasm.engine import capi
 from guesthouse.wasm.engine.fiber import Fiber, StoreLimits
 from guesthouse.wasm.engine.host_functions import HostFunction
@@ -56,28 +56,6 @@ from guesthouse.wasm.plan.plan import (
 )
 from guesthouse.wasm.plan.weight import Weight, problem
 from guesthouse.wasm.types import FunctionType
-
-
-class Step(Struct, frozen=True):
-    """One instantiation."""
-
-    module: int
-    """The address of the compiled module."""
-    imports: Imports
-    memory: bytes | None
-    """The export name of the guest's memory, if it is in this module."""
-    start: bytes | None
-    """The exported start function."""
-    microseconds: int = 0
-    """Estimated time."""
-
-
-class EntryPoint(Struct, frozen=True):
-    """The function that runs the process."""
-
-    instance: int
-    name: bytes
-    realloc: int | None
 
 
 class LinkedComponent:
@@ -122,7 +100,7 @@ class LinkedComponent:
             tuple(type_ for _, type_ in lifted.type.params), self._numbers.__getitem__
         )
         direct = self._link(plan, offer)
-        self.steps = _steps(plan, list(map(address_of_native, modules)), direct)
+        self.steps: Sequence[Step] = _steps(plan, list(map(address_of_native, modules)), direct)
         self._step_modules = [each.module for each in plan.instantiations]
         self._free_scratch: list[ImportScratch] = []
         self.needs = plan.total_needs()

@@ -65,4 +65,6 @@ def _not_answered(guest: Guest, failure: SendFailure) -> Ok | Err:
     return Err("channel-full" if failure.kind == "mailbox-full" else "channel-not-found")
 
 
-_OUTCOME: Final = MessageEncoding(received={}, awaited={Response: _answered, SendFailure: _not_answered})
+_OUTCOME: Final[MessageEncoding[Guest]] = MessageEncoding(
+    received={}, awaited={Response: _answered, SendFailure: _not_answered}
+)

@@ -130,7 +130,7 @@ def send_and_await(
     target: dict[str, Any],
     request: dict[str, Any],
     blob: dict[str, Any] | None,
-    encoding: MessageEncoding,
+    encoding: MessageEncoding[Guest],
 ) -> Any:
     """The same for any encoding."""
     if request["expects-response"] is None:
