@@ -9,6 +9,8 @@ from typing import Any
 from tests.resume_client import escaped
 
 from guesthouse.core.messages import WsMessageType
+from guesthouse.http_server.channel.framing import frame
+from guesthouse.http_server.channel.outbox import Policy
 from guesthouse.http_server.sessions.control_messages import (
     ESCAPE,
     Acknowledge,
@@ -25,8 +27,6 @@ from guesthouse.http_server.sessions.control_messages import (
 )
 from guesthouse.http_server.sessions.session import Session
 from guesthouse.http_server.sessions.session_keys import SessionKeys, read_key
-from guesthouse.http_server.websocket.framing import frame
-from guesthouse.http_server.websocket.outbox import Policy
 from guesthouse.http_server.websocket.resumable.retaining_outbox import RetainingOutbox
 
 TEXT, BINARY = int(WsMessageType.TEXT), int(WsMessageType.BINARY)

@@ -13,8 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.examples import examples
 from tests.node_session import CADENCE, TEXT, WINDOW, NodeEnd, Pipe, message_of
 
+from guesthouse.http_server.channel.framing import frame
 from guesthouse.http_server.sessions.control_messages import Opened, write_control
-from guesthouse.http_server.websocket.framing import frame
 from guesthouse_client import ProtocolViolated
 from guesthouse_client._control import ESCAPE, control
 from guesthouse_client._inbox import Answered, Inbox

@@ -14,6 +14,7 @@ from guesthouse.core.address import ProcessId
 from guesthouse.http_server.auth.custom_claims import MOST_BYTES as MOST_CLAIMS
 from guesthouse.http_server.auth.custom_claims import BadClaims, read_custom_claims
 from guesthouse.http_server.auth.tokens import AuthError, Claims, Scope, Tokens, cookies, without_own_cookies
+from guesthouse.http_server.channel.extension import read
 from guesthouse.http_server.close_codes import CloseReason
 from guesthouse.http_server.http.ranges import UNSATISFIABLE, requested_range
 from guesthouse.http_server.http.tossed_cookies import names_in, removals
@@ -30,7 +31,6 @@ from guesthouse.http_server.routing.paths import BadPath, PathPattern, query_par
 from guesthouse.http_server.sessions.control_messages import ESCAPE, MAX_COUNT, BadControl, read_control
 from guesthouse.http_server.sessions.retained import BadCount, Retained
 from guesthouse.http_server.sessions.session_keys import read_key
-from guesthouse.http_server.websocket.extension import read
 from guesthouse.http_server.websocket.register import Register, read_register
 
 from .catalogue import in_a_line, target

@@ -14,8 +14,8 @@ from typing import Any, Final, cast
 from guesthouse.core.address import Address, ProcessId
 from guesthouse.core.messages import LazyLoadBlob
 from guesthouse.http_server.api.json_api import Sent, carry_out
+from guesthouse.http_server.channel.extension import ExtensionPush
 from guesthouse.http_server.state.channels import MAX_CHANNEL_ID
-from guesthouse.http_server.websocket.extension import ExtensionPush
 from guesthouse.kernel.messaging.modules import Module, ModuleRequest
 from guesthouse.kernel.storage.tables import KERNEL_TABLES, prepare
 from guesthouse.link.calls import (

@@ -12,8 +12,8 @@ from tests.node_frames import CONTROL, HELLO, PROCESSES, WELCOME, HandMade, sign
 from tests.peer_world import KEYS, World
 
 from guesthouse.core.capabilities import Capability
+from guesthouse.http_server.channel.encryption import OVERHEAD, BadKey, ChannelCipher, client_key
 from guesthouse.http_server.close_codes import CloseReason
-from guesthouse.http_server.websocket.encryption import OVERHEAD, BadKey, ChannelCipher, client_key
 from guesthouse.kernel.capabilities.signed import BadSignature, SignedCapability, sign, verify
 
 from .catalogue import target

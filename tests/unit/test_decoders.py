@@ -50,6 +50,7 @@ from guesthouse.core.toml import NotToml, parse_toml
 from guesthouse.http_server.api import json_api
 from guesthouse.http_server.auth.custom_claims import BadClaims, read_custom_claims
 from guesthouse.http_server.auth.tokens import AuthError, Tokens
+from guesthouse.http_server.channel import extension
 from guesthouse.http_server.http import login, node_api
 from guesthouse.http_server.http.requests import RequestRefused
 from guesthouse.http_server.sessions.control_messages import (
@@ -59,7 +60,7 @@ from guesthouse.http_server.sessions.control_messages import (
     read_control,
 )
 from guesthouse.http_server.sessions.handed_channel import BadHandover
-from guesthouse.http_server.websocket import extension, register
+from guesthouse.http_server.websocket import register
 from guesthouse.kernel.cluster import node_messages, session_messages
 from guesthouse.kernel.cluster.handshake import MAX_HANDSHAKE, BadHandshake, read_hello
 from guesthouse.kernel.cluster.services import MAX_MESSAGE as MAX_OF_SESSION

@@ -29,9 +29,9 @@ from guesthouse.http_api.openapi import DOCUMENT_PATH, document
 from guesthouse.http_api.operations import SOURCE, Operations
 from guesthouse.http_api.problems import HEADERS, ApiProblem, as_response, of_refusal
 from guesthouse.http_server.close_codes import BODY_TOO_BIG
+from guesthouse.http_server.context import Context
 from guesthouse.http_server.http.requests import RequestRefused, body_of, raw_path
 from guesthouse.http_server.routing.hosts import Hosts
-from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.state.refusal_counts import RefusedBy
 
 BODY_OVERHEAD: Final = 64 * 1024

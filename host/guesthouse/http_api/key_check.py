@@ -8,8 +8,8 @@ from typing import NoReturn
 from guesthouse.http_api.api_keys import ApiKey, ApiKeys
 from guesthouse.http_api.problems import NO_KEY, TOO_MANY_FAILURES, ApiProblem
 from guesthouse.http_server.auth.tokens import LoginThrottle
+from guesthouse.http_server.context import Context
 from guesthouse.http_server.routing.origin import counted_as, forwarded_for
-from guesthouse.http_server.state.context import Context
 
 
 class KeyCheck:

@@ -12,11 +12,11 @@ from typing import Final, cast
 from uvicorn.config import Config
 
 from guesthouse.core.config import Settings
+from guesthouse.http_server.context import Context
 from guesthouse.http_server.front import Front
 from guesthouse.http_server.http_connection import HttpConnection
 from guesthouse.http_server.listener import Listener
 from guesthouse.http_server.state.client_log import SOURCE
-from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.uvicorn_server import PartServer
 
 _ANSWER_SECONDS: Final = 1.0

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from guesthouse.http_server.channel.channel import Channel
+from guesthouse.http_server.channel.client_socket import ClientSocket
+from guesthouse.http_server.channel.session_channel import SessionChannel
 from guesthouse.http_server.close_codes import DRAINED
+from guesthouse.http_server.context import Context
 from guesthouse.http_server.sessions.session import Phase
-from guesthouse.http_server.websocket.channel import Channel
-from guesthouse.http_server.websocket.resumable.resumable_channel import ResumableChannel
-from guesthouse.http_server.websocket.resumable.session_socket import SessionSocket
-
-if TYPE_CHECKING:
-    from guesthouse.http_server.state.context import Context
 
 _LONGEST_BURST_SECONDS: Final = 0.25
 
@@ -78,11 +76,11 @@ def _tell(client: Channel) -> bool:
     """Close a channel, or a socket that has none yet; False when it was closed already. A client that is away is
     told once it comes back, if the node takes it in again by then.
     """
-    if isinstance(client, SessionSocket):
+    if isinstance(client, ClientSocket):
         if client.resumable is None:
             return client.depart(DRAINED)
         client = client.resumable
-    over = client.session.phase is Phase.OVER if isinstance(client, ResumableChannel) else not client.is_open
+    over = client.session.phase is Phase.OVER if isinstance(client, SessionChannel) else not client.is_open
     if over:
         return False
     client.end(DRAINED)

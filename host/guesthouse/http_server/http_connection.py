@@ -21,6 +21,7 @@ from guesthouse.http_server import close_codes
 from guesthouse.http_server.auth.access import Peer
 from guesthouse.http_server.behind import Behind
 from guesthouse.http_server.close_codes import Refusal
+from guesthouse.http_server.context import Context
 from guesthouse.http_server.http.direct_request import DirectAnswers, DirectRequest
 from guesthouse.http_server.http.request_heads import in_origin_form, is_unambiguous, values_of
 from guesthouse.http_server.http.tossed_cookies import CLEAR_ALL, MOST_REMOVALS, names_in, removals
@@ -28,7 +29,6 @@ from guesthouse.http_server.refusals import plain_response
 from guesthouse.http_server.routing.origin import client_scheme, is_local_name
 from guesthouse.http_server.routing.paths import MAX_PATH
 from guesthouse.http_server.state.connection_limits import AdmittedConnection
-from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.state.timer_wheel import NEVER
 from guesthouse.http_server.websocket.protocol import MAX_HEAD
 

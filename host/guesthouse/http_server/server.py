@@ -28,7 +28,9 @@ from guesthouse.http_server.auth import credentials
 from guesthouse.http_server.auth.local_access import LocalAccess
 from guesthouse.http_server.auth.revocations import RevocationList
 from guesthouse.http_server.auth.tokens import Scope, Tokens
+from guesthouse.http_server.channel.channel import Channel
 from guesthouse.http_server.close_codes import GOING_AWAY, RESTARTING, TOKEN_REVOKED
+from guesthouse.http_server.context import Context, new_context
 from guesthouse.http_server.departures import Departures
 from guesthouse.http_server.front import Front
 from guesthouse.http_server.http.app import HttpApp
@@ -45,10 +47,8 @@ from guesthouse.http_server.sessions.handed_channel import HandedChannel
 from guesthouse.http_server.state.admission import Admission
 from guesthouse.http_server.state.client_log import SOURCE, ClientFaultLog
 from guesthouse.http_server.state.connection_limits import ConnectionAdmission
-from guesthouse.http_server.state.context import Context, new_context
 from guesthouse.http_server.state.pending_responses import BodyBudget, PendingResponses
 from guesthouse.http_server.state.relays import Relays
-from guesthouse.http_server.websocket.channel import Channel
 from guesthouse.http_server.websocket.connection import WebSocketConnection
 from guesthouse.http_server.websocket.resumable.handed_channels import HandedChannels
 

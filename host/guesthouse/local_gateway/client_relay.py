@@ -12,7 +12,7 @@ from functools import partial
 from itertools import chain
 from typing import Final, Protocol
 
-from guesthouse.http_server.websocket.deflate import Deflate
+from guesthouse.http_server.channel.deflate import Deflate
 from guesthouse.http_server.websocket.protocol import MAX_HEAD
 from guesthouse.local_gateway.deflating import Deflating, SharedDeflate
 from guesthouse.local_gateway.inflating import Inflating

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import Final
 
 from guesthouse.core.messages import WsMessageType
-from guesthouse.http_server.websocket.framing import COMPRESS_FROM, deflated_frame
+from guesthouse.http_server.channel.framing import COMPRESS_FROM, deflated_frame
 from guesthouse.local_gateway.frame_filter import FrameFilter
 
 _TYPES: Final = {0x81: int(WsMessageType.TEXT), 0x82: int(WsMessageType.BINARY)}

@@ -13,7 +13,7 @@ from typing import Final
 from websockets.exceptions import PayloadTooBig, ProtocolError
 from websockets.frames import Frame, Opcode
 
-from guesthouse.http_server.websocket.deflate import Deflate
+from guesthouse.http_server.channel.deflate import Deflate
 from guesthouse.http_server.websocket.frame_reader import apply_mask, max_compressed
 from guesthouse.local_gateway.frame_filter import FrameFilter
 

@@ -19,8 +19,8 @@ from guesthouse.core.ports import LogPort
 from guesthouse.core.printable import printable
 from guesthouse.core.throttled_log import ThrottledLog
 from guesthouse.http_server.behind import Behind, Progress
+from guesthouse.http_server.channel.encryption import OVERHEAD
 from guesthouse.http_server.sessions.control_messages import MAX_CONTROL_MESSAGE
-from guesthouse.http_server.websocket.encryption import OVERHEAD
 from guesthouse.kernel.workers.health_check import LOOKS, MissedHeartbeats
 from guesthouse.kernel.workers.worker_process import WorkerSubprocess, describe_exit, spawn, wait_or_kill
 from guesthouse.local_gateway.gateway_link import (

@@ -9,7 +9,7 @@ from websockets.exceptions import InvalidHeaderFormat
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.headers import parse_extension
 
-from guesthouse.http_server.websocket.deflate import Deflate
+from guesthouse.http_server.channel.deflate import Deflate
 from guesthouse.http_server.websocket.protocol import MAX_HEAD
 
 HEAD_END: Final = b"\r\n\r\n"

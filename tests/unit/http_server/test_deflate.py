@@ -7,7 +7,7 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
-from guesthouse.http_server.websocket.deflate import MAX_FINAL_BLOCKS, Deflate, Inflater
+from guesthouse.http_server.channel.deflate import MAX_FINAL_BLOCKS, Deflate, Inflater
 from guesthouse.http_server.websocket.frame_reader import MessageReader
 
 from .conftest import masked

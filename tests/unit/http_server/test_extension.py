@@ -20,7 +20,7 @@ from websockets.exceptions import InvalidStatus
 from guesthouse.core.address import Address
 from guesthouse.core.messages import LazyLoadBlob
 from guesthouse.core.ports import Answer
-from guesthouse.http_server.websocket.extension import FRAMING, NAME, Dialect, ExtensionPush, read
+from guesthouse.http_server.channel.extension import FRAMING, NAME, Dialect, ExtensionPush, read
 from guesthouse.link.calls import BindWsPath
 
 from .conftest import CHAT, NODE, OTHER, House

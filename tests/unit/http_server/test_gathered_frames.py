@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from guesthouse.http_server.websocket.framing import GATHER_FROM
-from guesthouse.http_server.websocket.outbox import Outbox, Policy
+from guesthouse.http_server.channel.framing import GATHER_FROM
+from guesthouse.http_server.channel.outbox import Outbox, Policy
 from guesthouse.link.calls import SetChannelPolicy
 from guesthouse.link.credit import push_cost
 

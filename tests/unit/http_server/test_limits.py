@@ -191,7 +191,7 @@ async def close_seconds(start: Start, _: Path, over: int) -> None:
         house.server.close_channel(CHAT, channel, 1000, "")
         assert (await read_close(reader))[0] == 1000
         clock.pass_by(SECONDS + over * MOMENT)
-        assert connection._transport.is_closing() is is_late(over)
+        assert connection.transport.is_closing() is is_late(over)
         if is_late(over):
             assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
 

@@ -43,7 +43,7 @@ async def test_a_client_that_leaves_while_it_is_not_read_is_given_up_after_the_u
         assert callable(leave)
         leave(writer)
         (connection,) = house.server._context.connections
-        await until(lambda: is_peer_gone(connection._transport, SECONDS))
+        await until(lambda: is_peer_gone(connection.transport, SECONDS))
         clock.pass_by(SECONDS)
         assert house.chat.quiet
         clock.pass_by(SECONDS + over * MOMENT)
@@ -65,7 +65,7 @@ async def test_what_a_client_sent_before_it_left_is_delivered_when_its_process_g
         writer.write(masked(0x82, b"last"))
         writer.close()
         (connection,) = house.server._context.connections
-        await until(lambda: is_peer_gone(connection._transport, SECONDS))
+        await until(lambda: is_peer_gone(connection.transport, SECONDS))
         clock.pass_by(SECONDS)
         clock.pass_by(SECONDS - MOMENT)
         house.chat.pause_at = None

@@ -15,7 +15,7 @@ from websockets.asyncio.client import connect
 from guesthouse.core.address import Address
 from guesthouse.core.config import ConnectionLimits
 from guesthouse.core.messages import LazyLoadBlob
-from guesthouse.http_server.websocket.outbox import UNLIMITED
+from guesthouse.http_server.channel.outbox import UNLIMITED
 from guesthouse.link.calls import AwaitRoom, SetChannelPolicy
 from guesthouse.link.credit import push_cost
 

@@ -15,6 +15,8 @@ from websockets.server import ServerProtocol
 
 from guesthouse.core.address import ProcessId
 from guesthouse.http_server.auth.tokens import LoginThrottle, OneTimeTokens, without_own_cookies
+from guesthouse.http_server.channel.credit_window import CreditWindow, write_limits
+from guesthouse.http_server.channel.framing import SharedFrames, deflated_frame, frame
 from guesthouse.http_server.close_codes import is_sendable_code
 from guesthouse.http_server.routing.origin import counted_as
 from guesthouse.http_server.routing.paths import BadPath, PathPattern, query_params, split
@@ -22,9 +24,7 @@ from guesthouse.http_server.state.channels import ChannelTable
 from guesthouse.http_server.state.client_log import ClientFaultLog
 from guesthouse.http_server.state.connection_limits import AdmittedConnection, ConnectionAdmission
 from guesthouse.http_server.state.timer_wheel import NEVER, TimerWheel
-from guesthouse.http_server.websocket.credit_window import CreditWindow, write_limits
 from guesthouse.http_server.websocket.frame_reader import MessageReader
-from guesthouse.http_server.websocket.framing import SharedFrames, deflated_frame, frame
 from guesthouse.link.credit import push_cost
 
 from .conftest import CHAT, OTHER, FakeLog, masked

@@ -305,7 +305,7 @@ async def test_a_tls_client_that_breaks_a_rule_reads_why_and_is_closed(
 async def test_nagle_is_off(house: House) -> None:
     async with house.bound():
         (connection,) = house.server._context.connections
-        raw = connection._transport.get_extra_info("socket")
+        raw = connection.transport.get_extra_info("socket")
         assert raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 

@@ -14,7 +14,7 @@ import pytest
 from tests.patience import PATIENCE
 from tests.unit.http_server.conftest import masked, upgrade_request
 
-from guesthouse.http_server.websocket.deflate import DEFLATE, Deflate
+from guesthouse.http_server.channel.deflate import DEFLATE, Deflate
 from guesthouse.local_gateway.client_relay import COMPRESSES, PASSES
 from guesthouse.local_gateway.deflating import Deflating, SharedDeflate
 from guesthouse.local_gateway.gateway_link import (

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from guesthouse.cluster.gateway.gateway_messages import MOST_BOUND, Announce, BoundHttp, BoundUi, BoundWs
 from guesthouse.core.address import ForeignProcess, ProcessId
 from guesthouse.core.ports import RouterPort
+from guesthouse.http_server.context import Context
 from guesthouse.http_server.routing.bindings import Bindings
 from guesthouse.http_server.routing.foreign_bindings import bind_foreign
-from guesthouse.http_server.state.context import Context
 
 
 def all_of(context: Context, router: RouterPort) -> Iterator[Announce]:

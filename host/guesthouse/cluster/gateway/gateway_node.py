@@ -41,10 +41,10 @@ from guesthouse.http_server import close_codes
 from guesthouse.http_server.auth.custom_claims import BadClaims, read_custom_claims
 from guesthouse.http_server.auth.tokens import AuthError, Claims
 from guesthouse.http_server.close_codes import CloseReason, Refusal
+from guesthouse.http_server.context import Context
 from guesthouse.http_server.http.guest_response import MAX_ANSWER_HEADERS
 from guesthouse.http_server.routing.paths import BadPath, ProcessPath, split_process_path
 from guesthouse.http_server.state.admission import Admission
-from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.state.pending_responses import PendingResponse, PendingResponses
 from guesthouse.http_server.websocket.resumable.presence import tell_presence
 

@@ -35,8 +35,8 @@ from guesthouse.core.ports import LogPort, RouterPort
 from guesthouse.core.throttled_log import ThrottledLog
 from guesthouse.http_server import close_codes
 from guesthouse.http_server.close_codes import CloseReason
+from guesthouse.http_server.context import Context
 from guesthouse.http_server.server import HttpServer
-from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.state.pending_responses import PendingResponses
 from guesthouse.http_server.state.relays import ContentRequest, Relays
 from guesthouse.http_server.state.relays import Verified as WhenVerified

@@ -41,13 +41,13 @@ from guesthouse.http_server import close_codes
 from guesthouse.http_server.api.port import payload_problem
 from guesthouse.http_server.auth.custom_claims import BadClaims, read_custom_claims
 from guesthouse.http_server.auth.tokens import Claims
+from guesthouse.http_server.channel.channel import Channel, Notify
+from guesthouse.http_server.channel.framing import SharedFrames
 from guesthouse.http_server.close_codes import CloseReason, Refusal, is_sendable_code
-from guesthouse.http_server.state.context import Context
+from guesthouse.http_server.context import Context
 from guesthouse.http_server.state.pending_responses import PendingResponses
 from guesthouse.http_server.state.relays import ContentRequest
 from guesthouse.http_server.state.relays import Verified as WhenVerified
-from guesthouse.http_server.websocket.channel import Channel, Notify
-from guesthouse.http_server.websocket.framing import SharedFrames
 from guesthouse.link.credit import push_cost
 
 MOST_PROCESSES: Final = 4096

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from guesthouse.cluster.gateway.gateway_messages import (
     RelayCredit,
@@ -12,15 +12,38 @@ from guesthouse.cluster.gateway.gateway_messages import (
     RelayLeft,
     RelayOpen,
 )
+from guesthouse.cluster.gateway.peer_link import PeerLink
 from guesthouse.core.address import ForeignProcess
 from guesthouse.core.messages import IncomingHttpRequest, WebSocketOpen
 from guesthouse.core.ports import Feeder
+from guesthouse.http_server.channel.credit_window import relay_limits
+from guesthouse.http_server.channel.session_channel import SessionChannel
+from guesthouse.http_server.context import Context
 from guesthouse.http_server.routing.paths import below_process, split_process_path
-from guesthouse.http_server.websocket.credit_window import relay_limits
-from guesthouse.http_server.websocket.resumable.resumable_channel import ResumableChannel
+from guesthouse.http_server.state.pending_responses import PendingResponses
 
-if TYPE_CHECKING:
-    from guesthouse.cluster.gateway.home_node import HomeNode
+
+class StandInHome(Protocol):
+    """Its node, as a stand-in uses it; see `HomeNode`."""
+
+    context: Context
+    exchanges: PendingResponses
+    link: PeerLink
+
+    def opened(self, channel_id: int) -> None:
+        """A channel opens."""
+
+    def sent(self, channel_id: int, size: int, feeder: Feeder) -> None:
+        """A message with a payload of `size` bytes was sent."""
+
+    def closed(self, channel_id: int) -> bool:
+        """A channel is closed here. Returns whether the node is to be told."""
+
+    def asked(self, http_id: int, process: ForeignProcess) -> None:
+        """The node was sent an HTTP request."""
+
+    def settled(self, http_id: int) -> None:
+        """An HTTP request has an answer or needs none any more."""
 
 
 class ProcessStandIn:
@@ -31,7 +54,7 @@ class ProcessStandIn:
         home: its node.
     """
 
-    def __init__(self, process_id: ForeignProcess, home: HomeNode) -> None:
+    def __init__(self, process_id: ForeignProcess, home: StandInHome) -> None:
         self._id = process_id
         self._name = str(process_id.plain)
         self._home = home
@@ -67,7 +90,7 @@ class ProcessStandIn:
                 event.subprotocol,
                 event.claims if channel.home_token is None else None,
                 channel.home_token,
-                isinstance(channel, ResumableChannel),
+                isinstance(channel, SessionChannel),
             )
         )
 

@@ -18,12 +18,12 @@ from guesthouse.cluster.gateway.peer_link import PeerLink
 from guesthouse.core.messages import WebSocketOpen
 from guesthouse.core.ports import ProcessPort
 from guesthouse.http_server.api.port import payload_problem
+from guesthouse.http_server.channel.channel import Channel, Notify
+from guesthouse.http_server.channel.framing import RELAYED
+from guesthouse.http_server.channel.outbox import Outbox
 from guesthouse.http_server.close_codes import CloseReason
+from guesthouse.http_server.context import Context
 from guesthouse.http_server.state.channels import ChannelRecord
-from guesthouse.http_server.state.context import Context
-from guesthouse.http_server.websocket.channel import Channel, Notify
-from guesthouse.http_server.websocket.framing import RELAYED
-from guesthouse.http_server.websocket.outbox import Outbox
 from guesthouse.link.credit import PUSH_OVERHEAD, push_cost
 
 _BATCH: Final = INBOUND_BYTES // 4
@@ -102,6 +102,8 @@ class RelayedChannel(Channel):
         "_resumable",
         "_socket",
     )
+
+    context: Context
 
     def __init__(
         self,

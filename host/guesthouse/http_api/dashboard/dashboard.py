@@ -23,9 +23,9 @@ from guesthouse.http_api.operations import SOURCE, Operations
 from guesthouse.http_api.problems import NO_KEY, STOPPING, ApiProblem
 from guesthouse.http_api.rows import AdministeredNode
 from guesthouse.http_server.auth.access import Peer
+from guesthouse.http_server.context import Context
 from guesthouse.http_server.routing.hosts import Hosts
 from guesthouse.http_server.routing.origin import client_scheme, is_own_origin
-from guesthouse.http_server.state.context import Context
 
 MOST_PAGES: Final = 128
 """Half of the listener's connections: pages leave some to services."""

@@ -17,9 +17,9 @@ from msgspec import Struct
 from guesthouse.core.address import Address, ProcessId
 from guesthouse.core.json_text import read_json
 from guesthouse.core.messages import LazyLoadBlob, WsMessageType
+from guesthouse.http_server.channel.extension import KINDS, ExtensionPush
 from guesthouse.http_server.close_codes import NORMAL
 from guesthouse.http_server.state.channels import MAX_CHANNEL_ID
-from guesthouse.http_server.websocket.extension import KINDS, ExtensionPush
 from guesthouse.link.calls import (
     BindHttpPath,
     BindWsPath,

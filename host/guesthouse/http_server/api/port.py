@@ -14,6 +14,10 @@ from typing import Final
 from guesthouse.core.address import Address, ProcessId
 from guesthouse.core.messages import HttpResponse, LazyLoadBlob, Pairs, WsMessageType
 from guesthouse.http_server.api.json_api import Sent, carry_out, json_answer
+from guesthouse.http_server.channel.channel import Channel, Notify
+from guesthouse.http_server.channel.extension import FRAMING, Dialect, ExtensionPush
+from guesthouse.http_server.channel.framing import GATHER_FROM, SharedFrames, long_header
+from guesthouse.http_server.channel.outbox import Policy
 from guesthouse.http_server.close_codes import (
     MAX_CONTROL,
     PROCESS_GONE,
@@ -21,17 +25,13 @@ from guesthouse.http_server.close_codes import (
     CloseReason,
     is_sendable_code,
 )
+from guesthouse.http_server.context import Context
 from guesthouse.http_server.routing.paths import BadPath, PathPattern
 from guesthouse.http_server.sessions.session import Phase
 from guesthouse.http_server.state.channels import ChannelRecord
-from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.state.pending_responses import PendingResponses
 from guesthouse.http_server.state.refusal_counts import DROPPED, RefusedBy
 from guesthouse.http_server.state.traffic import Traffic
-from guesthouse.http_server.websocket.channel import Channel, Notify
-from guesthouse.http_server.websocket.extension import FRAMING, Dialect, ExtensionPush
-from guesthouse.http_server.websocket.framing import GATHER_FROM, SharedFrames, long_header
-from guesthouse.http_server.websocket.outbox import Policy
 from guesthouse.link.calls import (
     AwaitRoom,
     BindHttpPath,

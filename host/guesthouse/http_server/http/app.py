@@ -19,6 +19,7 @@ from guesthouse.core.address import ProcessId, canonical
 from guesthouse.core.errors import BadProcessId
 from guesthouse.http_server import close_codes, html_pages
 from guesthouse.http_server.auth.access import NoSuchPackage
+from guesthouse.http_server.context import Context
 from guesthouse.http_server.http.client_script import CLIENT_SCRIPT, client_script
 from guesthouse.http_server.http.direct_request import DirectAnswers
 from guesthouse.http_server.http.login import Login
@@ -31,7 +32,6 @@ from guesthouse.http_server.refusals import HSTS, PAGE_HEADERS, refusal_of, refu
 from guesthouse.http_server.routing.paths import WHOLE_SERVER, split_process_path
 from guesthouse.http_server.state.admission import Admission
 from guesthouse.http_server.state.client_log import SOURCE
-from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.state.refusal_counts import LOGIN, RefusedBy
 
 ENCRYPTOR: Final = "/encryptor:distro:sys"

@@ -19,6 +19,7 @@ from starlette.responses import Response
 from guesthouse.core.messages import HttpResponse, IncomingHttpRequest
 from guesthouse.http_server import close_codes
 from guesthouse.http_server.close_codes import Refusal
+from guesthouse.http_server.context import Context
 from guesthouse.http_server.http.direct_routes import (
     LEAST_SECONDS,
     DirectRoute,
@@ -32,7 +33,6 @@ from guesthouse.http_server.refusals import refusal_in, refused, refused_page
 from guesthouse.http_server.routing.origin import client_scheme, origin_of, shown_address
 from guesthouse.http_server.routing.paths import query_params
 from guesthouse.http_server.state.client_log import SOURCE
-from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.state.pending_responses import BodyBudget, PendingResponse, PendingResponses
 
 _METHODS: Final = frozenset((b"GET", b"POST", b"PUT", b"PATCH", b"DELETE"))

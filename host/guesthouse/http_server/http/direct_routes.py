@@ -18,12 +18,12 @@ from guesthouse.core.config import ConnectionLimits
 from guesthouse.core.messages import HttpResponse, Pairs
 from guesthouse.core.ports import ProcessPort
 from guesthouse.http_server import close_codes
+from guesthouse.http_server.context import Context
 from guesthouse.http_server.http.guest_response import response_from_guest
 from guesthouse.http_server.http.page_policy import PagePolicy
 from guesthouse.http_server.refusals import HSTS, refusal_in, refused
 from guesthouse.http_server.routing.bindings import HttpBinding, Match
 from guesthouse.http_server.state.admission import Admission
-from guesthouse.http_server.state.context import Context
 
 MOST_ROUTES: Final = 1024
 MOST_HEADS: Final = 4

@@ -27,12 +27,12 @@ from guesthouse.http_server.auth.tokens import (
     OneTimeTokens,
     Scope,
 )
+from guesthouse.http_server.context import Context
 from guesthouse.http_server.http.requests import RequestHeaders, body_of, peer_of
 from guesthouse.http_server.http.session_cookies import SessionCookies
 from guesthouse.http_server.refusals import PAGE_HEADERS, note_failed_login, refused
 from guesthouse.http_server.routing.origin import counted_as, forwarded_for
 from guesthouse.http_server.routing.subdomains import processes_on
-from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.state.pending_responses import BodyBudget
 
 _MAX_BODY = 16 * 1024

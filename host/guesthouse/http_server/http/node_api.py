@@ -20,11 +20,11 @@ from guesthouse.core.messages import LazyLoadBlob
 from guesthouse.core.messages import Request as KernelRequest
 from guesthouse.core.ports import Answer
 from guesthouse.http_server import close_codes
+from guesthouse.http_server.channel.encryption import BadKey, ChannelCipher, client_key, wrap
+from guesthouse.http_server.context import Context
 from guesthouse.http_server.http.requests import RequestHeaders, RequestRefused, body_of, peer_of
 from guesthouse.http_server.refusals import refused
-from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.state.pending_responses import BodyBudget
-from guesthouse.http_server.websocket.encryption import BadKey, ChannelCipher, client_key, wrap
 from guesthouse.link.schema import Text
 
 _MAX_KEY_BODY: Final = 4096

@@ -17,13 +17,13 @@ from guesthouse.core.address import ProcessId
 from guesthouse.http_server import close_codes, html_pages
 from guesthouse.http_server.auth.access import SHARED_REALM
 from guesthouse.http_server.auth.tokens import Claims, Scope
+from guesthouse.http_server.context import Context
 from guesthouse.http_server.http.login import Login, local_path
 from guesthouse.http_server.http.page_policy import PagePolicy
 from guesthouse.http_server.http.requests import RequestHeaders, peer_of, raw_path
 from guesthouse.http_server.refusals import PAGE_HEADERS, refused
 from guesthouse.http_server.routing.origin import origin_of
 from guesthouse.http_server.routing.subdomains import subdomain_of
-from guesthouse.http_server.state.context import Context
 
 SHARE_PATH: Final = "/shared-origin"
 SHARED_SECONDS: Final = 365 * 24 * 3600

@@ -22,6 +22,7 @@ from guesthouse.core.ports import ProcessPort
 from guesthouse.http_server import close_codes
 from guesthouse.http_server.auth.tokens import COOKIE_PREFIXES, Claims
 from guesthouse.http_server.close_codes import Refusal
+from guesthouse.http_server.context import Context
 from guesthouse.http_server.http.direct_routes import DirectRoute, DirectRoutes, facts_of
 from guesthouse.http_server.http.guest_response import headers_for_guest, response_from_guest
 from guesthouse.http_server.http.login import Login
@@ -48,7 +49,6 @@ from guesthouse.http_server.routing.paths import (
     query_params,
     split_process_path,
 )
-from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.state.pending_responses import BodyBudget, PendingResponse, PendingResponses
 from guesthouse.http_server.state.relays import ContentRequest
 

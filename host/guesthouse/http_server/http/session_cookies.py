@@ -24,10 +24,10 @@ from guesthouse.http_server.auth.tokens import (
     Tokens,
     cookie_pairs,
 )
+from guesthouse.http_server.context import Context
 from guesthouse.http_server.http.page_policy import PagePolicy
 from guesthouse.http_server.http.requests import RequestHeaders, peer_of, raw_path
 from guesthouse.http_server.http.tossed_cookies import MOST_REMOVALS, removals
-from guesthouse.http_server.state.context import Context
 
 _READABLE: Final = "readable"
 _MAX_VERIFIED: Final = 64

@@ -15,14 +15,14 @@ from typing import Final, cast
 
 from guesthouse.http_server import close_codes
 from guesthouse.http_server.auth.access import Peer
+from guesthouse.http_server.channel.channel import Notify
+from guesthouse.http_server.channel.credit_window import write_limits
+from guesthouse.http_server.channel.deflate import DEFLATE
 from guesthouse.http_server.close_codes import CloseReason
-from guesthouse.http_server.state.context import Context
+from guesthouse.http_server.context import Context
 from guesthouse.http_server.state.partial_messages import FREE
 from guesthouse.http_server.state.timer_wheel import NEVER
-from guesthouse.http_server.websocket.channel import Notify
 from guesthouse.http_server.websocket.closed_transport import ClosedTransport
-from guesthouse.http_server.websocket.credit_window import write_limits
-from guesthouse.http_server.websocket.deflate import DEFLATE
 from guesthouse.http_server.websocket.opening import OpeningSocket
 from guesthouse.http_server.websocket.protocol import Protocol
 from guesthouse.http_server.websocket.resumable.session_socket import discard

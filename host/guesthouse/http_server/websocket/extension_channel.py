@@ -9,10 +9,10 @@ from typing import Final, Protocol
 from guesthouse.core.address import ProcessId
 from guesthouse.core.messages import LazyLoadBlob, Request, SendErrorKind, WsMessageType
 from guesthouse.core.ports import Answer, ChannelFeeder
-from guesthouse.http_server.state.context import Context
-from guesthouse.http_server.websocket.extension import Dialect, ExtensionPush, read
-from guesthouse.http_server.websocket.framing import frame
-from guesthouse.http_server.websocket.outbox import Outbox
+from guesthouse.http_server.channel.extension import Dialect, ExtensionPush, read
+from guesthouse.http_server.channel.framing import frame
+from guesthouse.http_server.channel.outbox import Outbox
+from guesthouse.http_server.context import Context
 
 _BINARY: Final = int(WsMessageType.BINARY)
 

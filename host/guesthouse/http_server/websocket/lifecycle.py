@@ -12,13 +12,14 @@ from websockets.protocol import OPEN
 from guesthouse.core.messages import WsMessageType
 from guesthouse.http_server import close_codes
 from guesthouse.http_server.auth.access import Peer
+from guesthouse.http_server.channel.channel import Notify
+from guesthouse.http_server.channel.client_socket import ClientSocket
+from guesthouse.http_server.channel.framing import frame
 from guesthouse.http_server.close_codes import CloseReason, Refusal
+from guesthouse.http_server.context import Context
 from guesthouse.http_server.refusals import HSTS
-from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.state.timer_wheel import NEVER
-from guesthouse.http_server.websocket.channel import Channel, Notify
 from guesthouse.http_server.websocket.frame_reader import MessageReader
-from guesthouse.http_server.websocket.framing import frame
 from guesthouse.http_server.websocket.keepalive import Check, Keepalive
 from guesthouse.http_server.websocket.protocol import Protocol
 from guesthouse.linux.tcp_info import has_hung_up, is_peer_gone
@@ -26,7 +27,7 @@ from guesthouse.linux.tcp_info import has_hung_up, is_peer_gone
 _PING: Final = int(WsMessageType.PING)
 
 
-class ChannelSocket(Channel, asyncio.Protocol):
+class ChannelSocket(ClientSocket, asyncio.Protocol):
     """Base of a WebSocket connection: its socket, its single deadline, and how it closes.
 
     Args:
@@ -37,6 +38,7 @@ class ChannelSocket(Channel, asyncio.Protocol):
 
     __slots__ = ("_ending", "_inbound", "_keepalive", "_protocol", "_transport", "peer")
 
+    context: Context
     _transport: asyncio.Transport
     _inbound: MessageReader
 

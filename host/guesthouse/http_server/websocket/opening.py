@@ -15,21 +15,21 @@ from guesthouse.core.ports import ProcessPort
 from guesthouse.http_server import close_codes
 from guesthouse.http_server.auth.access import BoundForm, Peer, RegisterForm
 from guesthouse.http_server.auth.tokens import Claims
+from guesthouse.http_server.channel.credit_window import relay_limits
+from guesthouse.http_server.channel.deflate import Deflate
+from guesthouse.http_server.channel.encryption import OVERHEAD, ChannelCipher
+from guesthouse.http_server.channel.framing import frame, window_bits
+from guesthouse.http_server.channel.outbox import Outbox
 from guesthouse.http_server.close_codes import CloseReason, Refusal
+from guesthouse.http_server.context import Context
 from guesthouse.http_server.refusals import plain_response
 from guesthouse.http_server.routing.bindings import RESUMABLE
 from guesthouse.http_server.routing.origin import counted_as, shown_address
 from guesthouse.http_server.routing.subdomains import subdomain_of
 from guesthouse.http_server.state.admission import Admission
-from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.state.refusal_counts import HANDSHAKE, RefusedBy
-from guesthouse.http_server.websocket.credit_window import relay_limits
-from guesthouse.http_server.websocket.deflate import Deflate
-from guesthouse.http_server.websocket.encryption import OVERHEAD, ChannelCipher
 from guesthouse.http_server.websocket.extension_channel import ExtensionChannel
 from guesthouse.http_server.websocket.frame_reader import MessageReader
-from guesthouse.http_server.websocket.framing import frame, window_bits
-from guesthouse.http_server.websocket.outbox import Outbox
 from guesthouse.http_server.websocket.protocol import Protocol
 from guesthouse.http_server.websocket.register import (
     ForeignRegister,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
+from guesthouse.http_server.context import Context
 from guesthouse.http_server.sessions.control_messages import Cadence, Opened, Resumed, write_control
 from guesthouse.http_server.sessions.session import Session
-from guesthouse.http_server.state.context import Context
 
 _ACKNOWLEDGE_BYTES: Final = 8
 """A client is to acknowledge each eighth of the outbox."""

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from guesthouse.core.address import ProcessId
 from guesthouse.core.errors import BadProcessId
 from guesthouse.core.ports import ProcessPort
+from guesthouse.http_server.context import Context
 from guesthouse.http_server.sessions.handed_channel import BadHandover, HandedChannel
 from guesthouse.http_server.sessions.session import Phase, Session
 from guesthouse.http_server.sessions.session_keys import SessionKeys
-from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.websocket.resumable.resumable_channel import ResumableChannel
 
 

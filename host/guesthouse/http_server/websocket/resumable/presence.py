@@ -8,7 +8,7 @@ from typing import Protocol
 from guesthouse.core.address import ForeignProcess, ProcessId
 from guesthouse.core.messages import Request, SendErrorKind
 from guesthouse.core.ports import Answer, ChannelFeeder
-from guesthouse.http_server.state.context import Context
+from guesthouse.http_server.context import Context
 
 
 class Present(ChannelFeeder, Protocol):

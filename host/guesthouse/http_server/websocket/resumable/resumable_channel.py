@@ -15,7 +15,14 @@ from guesthouse.core.messages import WebSocketOpen, WsMessageType
 from guesthouse.core.ports import ProcessPort
 from guesthouse.http_server import close_codes
 from guesthouse.http_server.auth.access import Peer
+from guesthouse.http_server.channel.carrying_socket import CarryingSocket
+from guesthouse.http_server.channel.channel import Notify
+from guesthouse.http_server.channel.credit_window import relay_limits
+from guesthouse.http_server.channel.encryption import ChannelCipher
+from guesthouse.http_server.channel.framing import encode, frame
+from guesthouse.http_server.channel.session_channel import SessionChannel
 from guesthouse.http_server.close_codes import CloseReason
+from guesthouse.http_server.context import Context
 from guesthouse.http_server.routing.origin import counted_as, shown_address
 from guesthouse.http_server.sessions.control_messages import (
     ESCAPE,
@@ -28,14 +35,8 @@ from guesthouse.http_server.sessions.handed_channel import HandedChannel, Handed
 from guesthouse.http_server.sessions.retained import BadCount
 from guesthouse.http_server.sessions.session import Phase, Session
 from guesthouse.http_server.state.channels import ChannelRecord
-from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.state.timer_wheel import NEVER
-from guesthouse.http_server.websocket.channel import Channel, Notify
-from guesthouse.http_server.websocket.credit_window import relay_limits
-from guesthouse.http_server.websocket.encryption import ChannelCipher
-from guesthouse.http_server.websocket.framing import encode, frame
 from guesthouse.http_server.websocket.resumable.answers import resumed
-from guesthouse.http_server.websocket.resumable.carrying_socket import CarryingSocket
 from guesthouse.http_server.websocket.resumable.presence import tell_presence
 from guesthouse.http_server.websocket.resumable.resumable_controls import take_control
 from guesthouse.http_server.websocket.resumable.retaining_outbox import NOWHERE, RetainingOutbox
@@ -48,7 +49,7 @@ _PONG: Final = int(WsMessageType.PONG)
 Socket: TypeAlias = "CarryingSocket[ResumableChannel]"
 
 
-class ResumableChannel(Channel):
+class ResumableChannel(SessionChannel):
     """One channel over all its sockets. It is the `Feeder` of its process's mailbox.
 
     Args:
@@ -60,8 +61,9 @@ class ResumableChannel(Channel):
         reserved: the id that was reserved for it; 0 when none was.
     """
 
-    __slots__ = ("_close", "_ended", "_forgotten", "_paused", "_peer", "_socket", "realm", "session", "user")
+    __slots__ = ("_close", "_ended", "_forgotten", "_paused", "_peer", "_socket", "realm")
 
+    context: Context
     outgoing: RetainingOutbox
 
     def __init__(

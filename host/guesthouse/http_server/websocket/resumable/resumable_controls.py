@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 from guesthouse.core.address import ProcessId
-from guesthouse.http_server.auth.access import Peer
 from guesthouse.http_server.auth.tokens import AuthError, Claims
+from guesthouse.http_server.channel.carrying_socket import Speaker
 from guesthouse.http_server.close_codes import TOO_MANY_CHANNELS
+from guesthouse.http_server.context import Context
 from guesthouse.http_server.sessions.control_messages import (
     Acknowledge,
     BadControl,
@@ -20,22 +21,12 @@ from guesthouse.http_server.sessions.control_messages import (
     write_control,
 )
 from guesthouse.http_server.sessions.session_table import HeldSession
-from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.websocket.frame_reader import SLICE
 from guesthouse.http_server.websocket.resumable.retaining_outbox import RetainingOutbox
 
 _TOO_MANY_TOKENS: Final = "too many tokens in this session that were not valid: wait, then try again"
 _CONTROL_COST: Final = 16
 """What a control message takes, in plain messages."""
-
-
-class Speaker(Protocol):
-    """The socket that a control message came by."""
-
-    peer: Peer
-
-    def charge(self, frames: int) -> None:
-        """What its client just sent took as long as so many plain messages."""
 
 
 class Controlled(HeldSession, Protocol):

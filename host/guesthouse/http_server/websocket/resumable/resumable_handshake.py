@@ -11,7 +11,10 @@ from guesthouse.core.ports import ProcessPort
 from guesthouse.http_server import close_codes
 from guesthouse.http_server.auth.access import BoundForm, RegisterForm
 from guesthouse.http_server.auth.tokens import AuthError, Claims
+from guesthouse.http_server.channel.carrying_socket import CarryingSocket
+from guesthouse.http_server.channel.session_channel import SessionChannel
 from guesthouse.http_server.close_codes import CloseReason
+from guesthouse.http_server.context import Context
 from guesthouse.http_server.routing.origin import counted_as
 from guesthouse.http_server.sessions.control_messages import (
     ESCAPE,
@@ -24,10 +27,8 @@ from guesthouse.http_server.sessions.control_messages import (
 from guesthouse.http_server.sessions.session import Session
 from guesthouse.http_server.sessions.session_keys import SessionKeys
 from guesthouse.http_server.state.admission import Admission
-from guesthouse.http_server.state.context import Context
 from guesthouse.http_server.websocket.register import ForeignRegister, Register, check_register
 from guesthouse.http_server.websocket.resumable.answers import opened
-from guesthouse.http_server.websocket.resumable.carrying_socket import CarryingSocket
 from guesthouse.http_server.websocket.resumable.resumable_channel import ResumableChannel
 
 _TEXT = int(WsMessageType.TEXT)
@@ -163,7 +164,7 @@ class ResumableHandshake:
         except AuthError as error:
             return close_codes.BAD_TOKEN.because(str(error))
 
-    def _is_its_own(self, channel: ResumableChannel, claims: Claims | None) -> bool:
+    def _is_its_own(self, channel: SessionChannel, claims: Claims | None) -> bool:
         """Whether a session is of the same user, and was opened in the same place."""
         if channel.token_family != ("" if claims is None else claims.family):
             return False

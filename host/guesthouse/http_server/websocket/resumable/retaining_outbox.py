@@ -7,11 +7,11 @@ import zlib
 from typing import Final, Protocol
 
 from guesthouse.core.messages import WsMessageType
+from guesthouse.http_server.channel.framing import frame
+from guesthouse.http_server.channel.outbox import Outbox, Policy
 from guesthouse.http_server.sessions.control_messages import Lost, write_control
 from guesthouse.http_server.sessions.retained import Retained
 from guesthouse.http_server.websocket.closed_transport import ClosedTransport
-from guesthouse.http_server.websocket.framing import frame
-from guesthouse.http_server.websocket.outbox import Outbox, Policy
 from guesthouse.link.credit import PUSH_OVERHEAD, push_cost
 
 _TEXT: Final = int(WsMessageType.TEXT)

@@ -7,10 +7,10 @@ import asyncio
 from guesthouse.core.ports import ProcessPort
 from guesthouse.http_server import close_codes
 from guesthouse.http_server.auth.access import Peer
+from guesthouse.http_server.channel.channel import Notify
+from guesthouse.http_server.channel.encryption import OVERHEAD
 from guesthouse.http_server.close_codes import CloseReason
-from guesthouse.http_server.state.context import Context
-from guesthouse.http_server.websocket.channel import Notify
-from guesthouse.http_server.websocket.encryption import OVERHEAD
+from guesthouse.http_server.context import Context
 from guesthouse.http_server.websocket.lifecycle import ChannelSocket
 from guesthouse.http_server.websocket.protocol import Protocol
 from guesthouse.http_server.websocket.resumable.resumable_channel import ResumableChannel
@@ -36,7 +36,7 @@ class SessionSocket(ChannelSocket):
         """Whose socket it is, or was."""
 
     def serve(self, channel: ResumableChannel, process: ProcessPort | None) -> None:
-        """See `resumable.Socket`."""
+        """See `CarryingSocket`."""
         limits = self.context.settings.connections
         self._beginning, self._resumable = None, channel
         self._process, self.outgoing = process, channel.outgoing
@@ -57,7 +57,7 @@ class SessionSocket(ChannelSocket):
         return self._transport
 
     def supersede(self, close: CloseReason) -> None:
-        """See `resumable.Socket`."""
+        """See `CarryingSocket`."""
         self._process = None
         self._inbound.deliver_to(discard)
         self.end(close)
@@ -80,7 +80,7 @@ class SessionSocket(ChannelSocket):
         return True
 
     def let_go(self) -> None:
-        """See `resumable.CarryingSocket`."""
+        """See `ClientSocket`."""
         self._process = None
         self._ending = True
         self._inbound.deliver_to(discard)
@@ -92,11 +92,11 @@ class SessionSocket(ChannelSocket):
         self._inbound.close = close
 
     def was_pinged(self, payload: bytes) -> bool:
-        """See `resumable.Socket`."""
+        """See `CarryingSocket`."""
         return payload == self._keepalive.ping
 
     def charge(self, frames: int) -> None:
-        """See `resumable.Socket`."""
+        """See `CarryingSocket`."""
         self._inbound.charge(frames)
 
     def _detach(self, tell: Notify) -> None:

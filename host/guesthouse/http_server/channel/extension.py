@@ -13,7 +13,7 @@ import cbor2
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from guesthouse.http_server.websocket import extension_cbor
+from guesthouse.http_server.channel import extension_cbor
 
 NAME: Final = "WebSocketExtPushData"
 FRAMING: Final = 128

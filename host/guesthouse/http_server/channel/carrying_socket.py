@@ -6,11 +6,20 @@ import asyncio
 from typing import Protocol, TypeVar
 
 from guesthouse.core.ports import ProcessPort
+from guesthouse.http_server.auth.access import Peer
+from guesthouse.http_server.channel.channel import Notify
 from guesthouse.http_server.close_codes import CloseReason
-from guesthouse.http_server.websocket.channel import Notify
-from guesthouse.http_server.websocket.resumable.resumable_controls import Speaker
 
 _Carried = TypeVar("_Carried", contravariant=True)
+
+
+class Speaker(Protocol):
+    """The socket that a control message came by."""
+
+    peer: Peer
+
+    def charge(self, frames: int) -> None:
+        """What its client just sent took as long as so many plain messages."""
 
 
 class CarryingSocket(Speaker, Protocol[_Carried]):

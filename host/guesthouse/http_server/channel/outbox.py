@@ -10,7 +10,7 @@ from typing import Final, Protocol, TypeAlias
 
 from msgspec import Struct
 
-from guesthouse.http_server.websocket.credit_window import CreditWindow, write_limits
+from guesthouse.http_server.channel.credit_window import CreditWindow, write_limits
 from guesthouse.link.credit import PUSH_OVERHEAD, push_cost
 
 UNLIMITED: Final = 2**60

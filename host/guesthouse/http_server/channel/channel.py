@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from msgspec.structs import replace
 
@@ -12,16 +13,14 @@ from guesthouse.core.address import ProcessId
 from guesthouse.core.messages import WebSocketOpen, WsMessageType
 from guesthouse.core.ports import ProcessPort
 from guesthouse.http_server import close_codes
+from guesthouse.http_server.channel.encryption import ChannelCipher
+from guesthouse.http_server.channel.extension import ExtensionPush
+from guesthouse.http_server.channel.framing import FIRST, encode, frame, framed
+from guesthouse.http_server.channel.outbox import Outbox
 from guesthouse.http_server.close_codes import CloseReason
 from guesthouse.http_server.state.channels import ChannelRecord
-from guesthouse.http_server.state.context import Context
+from guesthouse.http_server.state.client_log import ClientFaultLog
 from guesthouse.http_server.state.timer_wheel import NEVER
-from guesthouse.http_server.websocket.encryption import ChannelCipher
-from guesthouse.http_server.websocket.framing import FIRST, encode, frame, framed
-from guesthouse.http_server.websocket.outbox import Outbox
-
-if TYPE_CHECKING:
-    from guesthouse.http_server.websocket.extension_channel import ExtensionChannel
 
 _BINARY: Final = int(WsMessageType.BINARY)
 
@@ -37,6 +36,28 @@ class Notify(Enum):
     """Not at all: the process is gone."""
     LOST = "lost"
     """As CLOSED, unless the channel outlives its socket: nobody closed it."""
+
+
+class ChannelContext(Protocol):
+    """What a channel uses of its server's `Context`."""
+
+    @property
+    def client_faults(self) -> ClientFaultLog:
+        """Logs faults on it, rate-limited."""
+
+    @property
+    def monotonic(self) -> Callable[[], float]:
+        """The clock for deadlines."""
+
+
+class ExtensionDialogue(Protocol):
+    """Translates the messages of an extension's channel."""
+
+    def deliver(self, message_type: int, payload: bytes) -> None:
+        """Deliver what the extension sent."""
+
+    def push(self, push: ExtensionPush) -> None:
+        """Send a message; drops and logs it when the outbox is full."""
 
 
 class Channel(ABC):
@@ -58,7 +79,7 @@ class Channel(ABC):
     """Set once it is open, as is `owner`."""
     owner: ProcessId
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: ChannelContext) -> None:
         self.context = context
         self.channel_id = 0
         self.due = NEVER
@@ -75,7 +96,7 @@ class Channel(ABC):
         """Window of what is compressed to the client; 0 without compression."""
         self.cipher: ChannelCipher | None = None
         """Set on encrypted channels."""
-        self.extension: ExtensionChannel | None = None
+        self.extension: ExtensionDialogue | None = None
         """Set on channels of extensions."""
         self._process: ProcessPort | None = None
         """Its process while it is open."""

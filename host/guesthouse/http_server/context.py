@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -19,6 +18,9 @@ from guesthouse.http_server import close_codes
 from guesthouse.http_server.auth.access import AccessControl
 from guesthouse.http_server.auth.local_access import LocalAccess
 from guesthouse.http_server.auth.tokens import Tokens
+from guesthouse.http_server.channel.channel import Channel
+from guesthouse.http_server.channel.client_socket import ClientSocket, KeylessSocket
+from guesthouse.http_server.channel.session_channel import SessionChannel
 from guesthouse.http_server.close_codes import CloseReason
 from guesthouse.http_server.routing.bindings import Bindings
 from guesthouse.http_server.routing.hosts import own_hosts
@@ -35,12 +37,6 @@ from guesthouse.http_server.state.relays import Relays
 from guesthouse.http_server.state.timer_wheel import TimerWheel
 from guesthouse.http_server.state.traffic import ClosedChannels
 
-if TYPE_CHECKING:
-    from guesthouse.http_server.websocket.channel import Channel
-    from guesthouse.http_server.websocket.connection import WebSocketConnection
-    from guesthouse.http_server.websocket.opening import OpeningSocket
-    from guesthouse.http_server.websocket.resumable.resumable_channel import ResumableChannel
-
 
 class Context(Struct):
     """State of an HTTP server. `monotonic` is the clock for deadlines, `now` (Unix seconds) for tokens."""
@@ -52,16 +48,16 @@ class Context(Struct):
     bindings: Bindings
     channels: ChannelTable[Channel]
     closed_channels: ClosedChannels
-    connections: set[WebSocketConnection]
+    connections: set[ClientSocket]
     connection_limits: ConnectionAdmission
     deadlines: TimerWheel
     client_faults: ClientFaultLog
     access: AccessControl
     turns: FairQueue
     unfinished: PartialMessages
-    sessions: SessionTable[ResumableChannel]
+    sessions: SessionTable[SessionChannel]
     token_channels: TokenChannels = field(default_factory=TokenChannels)
-    awaiting_key: dict[int, OpeningSocket] = field(default_factory=dict)
+    awaiting_key: dict[int, KeylessSocket] = field(default_factory=dict)
     """Encrypted channels whose client has not posted its key yet, by channel id."""
     refusals: RefusalCounts = field(default_factory=RefusalCounts)
     watching: set[ProcessId] = field(default_factory=set)

@@ -1,0 +1,1 @@
+"""A channel as its process and the server see it, whichever socket carries it."""
