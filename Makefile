@@ -33,7 +33,7 @@ TEST_TOOLS := $(VENV)/installed-dev $(VENV)/rust-target $(VENV)/chromium $(VENV)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DELETE_ON_ERROR:
-.PHONY: help run cluster test test-fresh test-pythons coverage check quick-tests lint docs pictures bench attacks faults fuzz samples clean
+.PHONY: help run cluster test test-fresh test-pythons coverage check quick-tests lint style types imports docs pictures bench attacks faults fuzz samples clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -45,10 +45,10 @@ cluster: $(VENV)/installed-cluster ## Two nodes and a NATS server with a page th
 	@$(BIN)/guesthouse build sample_processes/duo
 	@$(BIN)/python sample_processes/duo/cluster.py --folder $(HOME_DIR)/cluster --port $(PORT)
 
-test: $(TEST_TOOLS) ## Run every test; PYTEST_ARGS="tests/unit -x" selects, STRICT=1 runs no failure again
+test: $(TEST_TOOLS) ## Run the tests, ALL=1 every one; PYTEST_ARGS="tests/unit -x" selects, STRICT=1 runs no failure again
 	@$(MAKE) --no-print-directory -j 2 samples lint
-	@echo "== tests, $(JOBS) side by side, and those that measure"
-	@$(BIN)/python -m tests.whole $(JOBS) $(PYTEST_ARGS)
+	@echo "== $(if $(filter 1,$(ALL)),all tests,tests (all: ALL=1)), $(JOBS) side by side, and then those that measure"
+	@ALL=$(ALL) $(BIN)/python -m tests.whole $(JOBS) $(PYTEST_ARGS)
 
 test-fresh: ## Both commands of the README on a fresh Debian 12 and 13, by debootstrap; RELEASES="bookworm", PYTEST_ARGS selects
 	@$(PYTHON) -m tests.fresh $(RELEASES) -- $(PYTEST_ARGS)
@@ -65,13 +65,20 @@ check: $(VENV)/installed-dev ## Lint and the quick unit tests, in under a minute
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint quick-tests
 
 quick-tests: $(VENV)/installed-dev
-	@GUESTHOUSE_EXAMPLES=$${GUESTHOUSE_EXAMPLES:-0.25} $(BIN)/pytest -q -m "not slow and not alone" -n auto --dist loadgroup tests/unit $(PYTEST_ARGS)
+	@GUESTHOUSE_EXAMPLES=$${GUESTHOUSE_EXAMPLES:-0.25} $(BIN)/pytest -q -m "not slow and not alone and not thorough" -n auto --dist loadgroup tests/unit $(PYTEST_ARGS)
 
 lint: $(VENV)/installed-dev ## Check style, types and who imports whom
 	@echo "== style, types and imports"
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target style types imports
+
+style: $(VENV)/installed-dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+
+types: $(VENV)/installed-dev
 	@$(BIN)/mypy
+
+imports: $(VENV)/installed-dev
 	@$(BIN)/lint-imports --no-logo
 
 docs: $(VENV)/installed-dev ## Build the documentation as a site in build/site; every link is checked

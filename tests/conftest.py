@@ -1,8 +1,8 @@
-"""How tests share the machine. What measures is marked `alone`.
+"""How tests share the machine. What measures is marked `alone`, and what only the whole run needs `thorough`.
 
-`make test` runs them after all others, with the machine to themselves. With four CPUs or more it runs everything in
-parallel, one test marked `alone` at a time among the others (`TESTS=beside`), which stand back for it, and then again
-alone those whose measurement was too bad (`TESTS=disturbed`): what is good on a busy machine needs no quiet one.
+`make test` runs those that measure after all others, two at a time (`TESTS=pair`). With four CPUs or more it runs all
+in parallel, one test marked `alone` at a time among the others (`TESTS=beside`), which stand back for it. Those whose
+measurement was too bad run again alone (`TESTS=disturbed`): what is good on a busy machine needs no quiet one.
 `TESTS=again` runs those that failed in the last run. Tests that share a fixture of their module stay in one process of
 pytest-xdist.
 """
@@ -94,6 +94,12 @@ _ONLY: Final = {AGAIN: FAILED, "disturbed": DISTURBED}.get(os.environ.get("TESTS
 """The list of the only tests to run, if not all."""
 _IN_TURN: Final = "measures"
 """The group of those marked `alone`: one process runs them, one after the other, and first."""
+_PAIR: Final = os.environ.get("TESTS") == "pair"
+"""Whether nothing but those marked `alone` runs, those of two files side by side."""
+WHOLLY_THOROUGH: Final = re.compile(
+    r"^pytestmark = pytest\.mark\.thorough$|\bscenarios\.again\(", re.MULTILINE
+)
+"""What a file says all of whose tests are marked so: it need not be loaded where they are left out."""
 _BUNDLE: Final = 16
 """So many tests of a file that share nothing are given to a process at once: pytest-xdist looks at all that it has
 given out after each test, which for thousands took it 5 ms.
@@ -166,7 +172,7 @@ def pytest_runtest_makereport(
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if BESIDE and hasattr(item.config, "workerinput") and not item.get_closest_marker("alone"):
+    if BESIDE and not _PAIR and hasattr(item.config, "workerinput") and not item.get_closest_marker("alone"):
         _stand_back()
 
 
@@ -177,15 +183,18 @@ def _stand_back() -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """With `-m alone` or `-m "not alone"` files without such tests are not loaded: to load all takes 20 s of a CPU."""
+    """Files without any test of those that `-m` asks for are not loaded: to load all takes 20 s of a CPU."""
     if _ONLY:
         files = {str(config.rootpath / each.partition("::")[0]) for each in ids_in(_list(config, _ONLY))}
         return None if collection_path.suffix != ".py" or str(collection_path) in files else True
-    wanted = config.getoption("markexpr")
-    if wanted == "not alone":
-        return True if f"{collection_path}/".startswith(_ALONE) else None
-    if wanted == "alone" and collection_path.suffix == ".py" and not str(collection_path).startswith(_ALONE):
+    wanted = config.getoption("markexpr").split(" and ")
+    in_python = collection_path.suffix == ".py"
+    if "not alone" in wanted and f"{collection_path}/".startswith(_ALONE):
+        return True
+    if "alone" in wanted and in_python and not str(collection_path).startswith(_ALONE):
         return None if "mark.alone" in collection_path.read_text() else True
+    if "not thorough" in wanted and in_python and WHOLLY_THOROUGH.search(collection_path.read_text()):
+        return True
     return None
 
 
@@ -209,7 +218,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if str(item.path).startswith(_ALONE):
             item.add_marker(pytest.mark.alone)
         if item.get_closest_marker("alone"):
-            item.add_marker(pytest.mark.xdist_group(_IN_TURN))
+            item.add_marker(pytest.mark.xdist_group(file if _PAIR else _IN_TURN))
         elif _shares_a_fixture(item):
             item.add_marker(pytest.mark.xdist_group(file))
         elif not with_nodes and not item.get_closest_marker("slow"):

@@ -1,9 +1,12 @@
-"""All tests: `python -m tests.whole JOBS [PYTEST_ARG…]`, which is `make test` without lint.
+"""The tests: `python -m tests.whole JOBS [PYTEST_ARG…]`, which is `make test` without lint.
 
-JOBS run side by side, and those marked `alone` after them. On a machine with four CPUs or more one of these runs beside
-the others at a time, and those that were disturbed run again when all is over. When a few failed, they run twice more,
-by themselves: those that pass both times are unreliable, which is a fault of the test or a race in the host, and are
-listed as such at the end; anything else fails the run. With STRICT=1 whatever fails first fails the run.
+With ALL=1 it is every test. Without, those marked `thorough` are left out, and what is tried with random examples or at
+random moments is tried a quarter as often (`tests/examples.py`).
+
+JOBS run side by side, and those marked `alone` after them, two at a time. On a machine with four CPUs or more one of
+these runs beside the others at a time. Those that were disturbed run again when all is over. When a few failed, they
+run twice more, by themselves: those that pass both times are unreliable, which is a fault of the test or a race in the
+host, and are listed as such at the end; anything else fails the run. With STRICT=1 whatever fails first fails the run.
 """
 
 from __future__ import annotations
@@ -30,13 +33,33 @@ MOST_AGAIN: Final = 5
 CPUS: Final = len(os.sched_getaffinity(0))
 CPUS_BESIDE: Final = 4
 """On fewer, what measures and the rest only hold each other up."""
+PAIR: Final = 2
+"""So many that measure run at a time where they run apart from the rest: most of them wait most of the time."""
+NOT_THOROUGH: Final = "not thorough"
+FEWER_EXAMPLES: Final = "0.25"
+"""What is tried at random without ALL=1, as a part of what is tried with it."""
 _PASSED, _FAILED, _NONE = 0, 1, 5
 """Exit codes of pytest."""
 
 
+def everything() -> bool:
+    """Whether every test runs, and not only the first tier."""
+    return os.environ.get("ALL") == "1"
+
+
+def selected(mark: str = "") -> tuple[str, ...]:
+    """What tells pytest to run the tests that have a mark, or have `not` one, of those that are to run."""
+    terms = [mark] if mark else []
+    if not everything():
+        terms.append(NOT_THOROUGH)
+    return ("-m", " and ".join(terms)) if terms else ()
+
+
 def run(*arguments: str, tests: str | None = None) -> int:
     """Run pytest and return its exit code."""
-    environment = {**os.environ, "TESTS": tests} if tests else None
+    environment = {**os.environ, **({"TESTS": tests} if tests else {})}
+    if not everything():
+        environment.setdefault("GUESTHOUSE_EXAMPLES", FEWER_EXAMPLES)
     return subprocess.run(
         [sys.executable, "-m", "pytest", *arguments], cwd=ROOT, env=environment, check=False
     ).returncode
@@ -57,17 +80,25 @@ def passes_again(ids: Sequence[str], more: Sequence[str]) -> bool:
 
 
 def run_apart(jobs: str, more: Sequence[str]) -> set[int]:
-    """Run what measures after all else, and return the exit codes."""
-    return {
-        run("-m", "not alone", "-n", jobs, "--dist", "loadgroup", "--durations=25", *more),
-        run("-m", "alone", "--durations=25", *more),
+    """Run what measures after all else, and what it disturbed itself again; return the exit codes."""
+    shown = "--dist", "loadgroup", "--durations=25", *more
+    codes = {
+        run(*selected("not alone"), "-n", jobs, *shown),
+        run(*selected("alone"), "-n", str(PAIR), *shown, tests="pair"),
     }
+    return codes | run_disturbed(more)
 
 
 def run_beside(jobs: str, more: Sequence[str]) -> set[int]:
     """Run what measures beside the rest, and what the rest disturbed again; return the exit codes."""
     processes = str(int(jobs) + 1)
-    codes = {run("-n", processes, "--dist", "loadgroup", "--durations=25", *more, tests="beside")}
+    shown = "--dist", "loadgroup", "--durations=25", *more
+    return {run(*selected(), "-n", processes, *shown, tests="beside")} | run_disturbed(more)
+
+
+def run_disturbed(more: Sequence[str]) -> set[int]:
+    """Run those again, alone, whose measurements were too bad; return the exit codes."""
+    codes = set[int]()
     if disturbed := ids_in(CACHE / "d" / DISTURBED):
         print(f"== {len(disturbed)} that measure were disturbed: again, alone", flush=True)
         code = run("--durations=25", *more, tests="disturbed")
@@ -76,7 +107,7 @@ def run_beside(jobs: str, more: Sequence[str]) -> set[int]:
 
 
 def main(jobs: str, *more: str) -> int:
-    """Run everything and return the exit code."""
+    """Run the tests and return the exit code."""
     shutil.rmtree(CACHE / "d" / FAILED, ignore_errors=True)
     (CACHE / LAST).unlink(missing_ok=True)
     codes = (run_beside if CPUS >= CPUS_BESIDE else run_apart)(jobs, more) - {_NONE}

@@ -28,6 +28,7 @@ def bench(*arguments: str | Path, **variables: str) -> subprocess.CompletedProce
     return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | variables)
 
 
+@pytest.mark.thorough
 def test_the_one_of_gateways_runs_when_it_is_named(tmp_path: Path) -> None:
     ran = bench("gateways", *A_MOMENT, "--out", tmp_path)
     assert ran.returncode == 0, ran.stderr
@@ -48,9 +49,21 @@ def found(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Path:
     return folder
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_benchmark_runs_and_keeps_what_it_found(name: str, found: Path) -> None:
+    _holds_together(name, found)
+
+
+def test_one_benchmark_runs_by_its_name(tmp_path: Path) -> None:
+    ran = bench("idle", *A_MOMENT, "--out", tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert {file.name for file in tmp_path.glob("*.json")} == {"idle.json"}
+    _holds_together("idle", tmp_path)
+
+
+def _holds_together(name: str, found: Path) -> None:
     result = json.loads((found / f"{name}.json").read_text())
     assert result["tables"]
     for place, table in enumerate(result["tables"]):
@@ -82,6 +95,7 @@ def test_the_page_has_a_section_for_each_benchmark() -> None:
     assert [name for name in NAMES if f"<!-- bench:{name} -->" not in page] == []
 
 
+@pytest.mark.thorough
 def test_the_benchmark_of_resumable_channels_runs() -> None:
     command = [sys.executable, str(ROOT / "bench/resume.py"), *A_MOMENT]
     paths = {"PYTHONPATH": str(ROOT / "clients/python")}

@@ -15,6 +15,7 @@ from tests.e2e.clients import ECHO_C
 from tests.e2e.conftest import StartNode
 from tests.e2e.daemon import Daemon
 from tests.e2e.waiting import until
+from tests.examples import examples
 from tests.faults.subprocesses import ready_workers
 from tests.patience import PATIENCE
 
@@ -22,7 +23,7 @@ from guesthouse_client import Channel, connect
 
 from .proxy import FaultyProxy
 
-CUTS = int(os.environ.get("GUESTHOUSE_CUTS", "300"))
+CUTS = int(os.environ.get("GUESTHOUSE_CUTS", examples(300)))
 """How many connections break, in all tests of this file."""
 KILLS = 5
 CLIENTS = 8

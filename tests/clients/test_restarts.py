@@ -13,9 +13,11 @@ from tests.e2e.conftest import StartNode
 from tests.e2e.daemon import Daemon
 from tests.e2e.restarting import CountingClient, restart
 from tests.e2e.waiting import until
+from tests.examples import examples
 from tests.patience import PATIENCE
+from tests.tiers import thorough_but
 
-RESTARTS: Final = int(os.environ.get("GUESTHOUSE_RESTARTS", "20"))
+RESTARTS: Final = int(os.environ.get("GUESTHOUSE_RESTARTS", examples(20)))
 """How often a node restarts, for the clients of each language."""
 CLIENTS: Final = 4
 ENOUGH: Final = 100
@@ -59,7 +61,7 @@ async def goes_on(daemon: Daemon, script: asyncio.Task[object], wanted: int) -> 
     return await until(received, lambda count: count >= wanted or script.done(), "the client goes on")
 
 
-@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
+@pytest.mark.parametrize("encrypted", thorough_but([False, True], False), ids=["plain", "encrypted"])
 async def test_with_a_client_in_javascript(start: StartNode, encrypted: bool) -> None:
     restarts = RESTARTS // 2
     daemon = await start("echo-c")

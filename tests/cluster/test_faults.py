@@ -46,6 +46,7 @@ def report(talk: Talk) -> str:
     return "; ".join([counts, *(f"{what}: {seconds:.2f} s" for what, seconds in longest.items())])
 
 
+@pytest.mark.thorough
 @tried_again
 async def test_memory_stays_flat_while_links_and_servers_fail(world: World) -> None:
     """Of nodes that run all the time."""
@@ -63,6 +64,7 @@ async def test_memory_stays_flat_while_links_and_servers_fail(world: World) -> N
     assert grown == dict.fromkeys(NAMES)
 
 
+@pytest.mark.thorough
 @tried_again
 async def test_random_faults_cost_only_whom_they_disturb_and_heal_in_five_seconds(world: World) -> None:
     chance = chances("cluster faults")

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from tests.tiers import thorough_but
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.extensions import Extension
 from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
@@ -82,7 +83,9 @@ async def test_a_server_without_faults_passes() -> None:
     assert groups_of(graded(results, Grade.DECLINED)) == {12, 13}
 
 
-@pytest.mark.parametrize("fault", _FAULTS, ids=lambda fault: fault.name)
+@pytest.mark.parametrize(
+    "fault", thorough_but(_FAULTS, Fault.UNMASKED, Fault.ANY_TEXT, Fault.LOSES), ids=lambda fault: fault.name
+)
 async def test_a_fault_shows_in_its_groups_and_no_others(fault: Fault) -> None:
     chosen = [case for case in cases() if case.group <= 10]
     async with faulty_server(fault) as target:
@@ -132,6 +135,7 @@ async def run_websockets(chosen: Sequence[Case], factory: ServerPerMessageDeflat
         return await run_cases(chosen, Target("127.0.0.1", socket.getsockname()[1]))
 
 
+@pytest.mark.thorough
 async def test_a_server_on_websockets_passes_but_for_what_is_known_of_it() -> None:
     results = await run_websockets(cases(), ServerPerMessageDeflateFactory())
     unknown = {

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.async_api import BrowserContext, Page, expect
+from tests.tiers import thorough_but
 
 from .browser import Browser
 from .clients import CHAT, COUNTER, ECHO, ECHO_C, PAGES, RECORDER, registered
@@ -73,6 +74,7 @@ async def log_in_by_token(daemon: Daemon, person: BrowserContext, path: str) -> 
     return page
 
 
+@pytest.mark.thorough
 async def test_the_simple_example_talks_to_echo_and_to_chat(
     start: StartNode, browser: Browser, tmp_path: Path
 ) -> None:
@@ -152,7 +154,7 @@ async def takes_name(page: Page, name: str) -> None:
     await page.get_by_label("Your name").press("Enter")
 
 
-@pytest.mark.parametrize("sample", ["chat", "chat-js", "chat-rust"])
+@pytest.mark.parametrize("sample", thorough_but(["chat", "chat-js", "chat-rust"], "chat"))
 async def test_two_tabs_chat_and_a_late_joiner_reads_what_was_said(
     start: StartNode, browser: Browser, tmp_path: Path, sample: str
 ) -> None:
@@ -196,7 +198,7 @@ async def test_two_tabs_chat_and_a_late_joiner_reads_what_was_said(
     await expect(one.locator("#people")).to_have_text("Ann, Bob")
 
 
-@pytest.mark.parametrize("sample", ["chat", "chat-js", "chat-rust"])
+@pytest.mark.parametrize("sample", thorough_but(["chat", "chat-js", "chat-rust"], "chat"))
 async def test_a_page_does_not_notice_that_its_worker_was_killed(
     start: StartNode, browser: Browser, sample: str
 ) -> None:

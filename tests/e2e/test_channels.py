@@ -207,6 +207,7 @@ async def test_200_channels_at_once_lose_and_repeat_nothing_and_keep_their_order
         assert asked["payload"].startswith(b"{".hex())
 
 
+@pytest.mark.thorough
 async def test_200_people_in_one_chat_hear_everything_once_and_each_speaker_in_order(
     start: StartNode,
 ) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
+from tests.tiers import thorough_but
 
 from .api import key
 from .browser import Browser
@@ -329,7 +330,7 @@ UNREACHED: Final = """["html", "nav", "#bar", ".flush"].filter(name => {
 VIEWS: Final = ("processes", f"process/{ECHO_C.replace(':', '%3A')}", "packages", "tokens", "keys", "log")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", thorough_but(["light", "dark"], "light"))
 async def test_every_view_is_accessible(browser: Browser, node: Daemon, scheme: str) -> None:
     """By axe-core: names, roles, contrast, and what the keyboard reaches."""
     page = await enter(browser, node)

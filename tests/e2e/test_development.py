@@ -172,6 +172,7 @@ async def test_a_version_that_does_not_start_is_followed_by_the_one_before(
         assert await client.ask("a") == "first data 1"
 
 
+@pytest.mark.thorough
 async def test_errors_and_late_imports_are_as_in_a_component_that_was_built(
     node: Callable[[], Awaitable[Daemon]],
 ) -> None:

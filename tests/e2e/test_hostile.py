@@ -232,6 +232,7 @@ async def test_a_sleeping_process_holds_up_nobody(start: StartNode) -> None:
         assert asyncio.get_running_loop().time() - began >= 1
 
 
+@pytest.mark.thorough
 async def test_many_loops_at_once_leave_time_for_others(start: StartNode) -> None:
     names = [f"loop{number}:test:test.os={package('rogue') / 'build/rogue.wasm'}" for number in range(8)]
     daemon = await start("echo-c", *names, settings=LIMITS)

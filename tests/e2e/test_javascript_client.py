@@ -8,12 +8,13 @@ from typing import Any, Final
 import pytest
 from tests.clients.javascript_runs import QUICK, SCRIPTS, run_node, run_script
 from tests.clients.proxy import Fault, FaultyProxy
+from tests.examples import examples
 
 from .clients import COUNTER, ECHO_C
 from .conftest import StartNode
 from .daemon import Daemon
 
-CUTS: Final = int(os.environ.get("GUESTHOUSE_CLIENT_CUTS", "160"))
+CUTS: Final = int(os.environ.get("GUESTHOUSE_CLIENT_CUTS", examples(160)))
 """Of each test: 1,000 take a few minutes."""
 
 SECONDS: Final = 60 + CUTS

@@ -10,6 +10,7 @@ from typing import Final
 
 import httpx
 import pytest
+from tests.tiers import thorough_but
 
 from guesthouse.package.build.build_package import build_package
 from guesthouse.package.build.development_component import development_component
@@ -70,13 +71,14 @@ def starlingmonkey(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_package(folder)
 
 
-@pytest.mark.parametrize("built", [True, False], ids=["built", "from its sources"])
+@pytest.mark.parametrize("built", thorough_but([True, False], True), ids=["built", "from its sources"])
 async def test_a_process_in_typescript_does_what_it_does_in_the_fake_host(
     start: StartNode, app: Path, unbuilt: Path, development: dict[str, str], built: bool
 ) -> None:
     await does_all(await (start(app) if built else start(unbuilt, flags=["--dev"], variables=development)))
 
 
+@pytest.mark.thorough
 async def test_it_does_the_same_on_starlingmonkey(start: StartNode, starlingmonkey: Path) -> None:
     daemon = await start(starlingmonkey, settings={"process_first_message_seconds": 60})
     await does_all(daemon)

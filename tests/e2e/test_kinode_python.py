@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import httpx
+import pytest
 from tests.certificates import TRUSTS_NOBODY
 
 from .clients import SECONDS
@@ -14,6 +15,7 @@ from .kinode_guests import ERAS, build_python
 APP = Path(__file__).parent / "guests/kinode-python/app.py"
 
 
+@pytest.mark.thorough
 async def test_a_component_of_another_tool_chain_runs_as_it_is(start: StartNode, tmp_path: Path) -> None:
     built = build_python(ERAS[0], APP, tmp_path / "app.wasm")
     node = await start(f"visits:visits:test.os={built}")

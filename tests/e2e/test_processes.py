@@ -182,6 +182,7 @@ async def test_a_process_that_never_receives_cannot_fill_the_node(start: StartNo
     assert await ask(node, C, "say unharmed") == "unharmed"
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(900)  # a machine that does much else takes minutes
 async def test_a_hundred_thousand_requests_may_wait_and_time_out_together(start: StartNode) -> None:
     settings = {"process_mailbox_bytes": 64 * 2**20, "process_cpu_seconds_per_message": 60}

@@ -163,7 +163,11 @@ class Reader:
                 node.wait(PATIENCE)
 
 
-@pytest.mark.parametrize(("page", "tab"), PAGES, ids=[f"{page}-{tab}" for page, tab in PAGES])
+@pytest.mark.parametrize(
+    ("page", "tab"),
+    [PAGES[0], *(pytest.param(*each, marks=pytest.mark.thorough) for each in PAGES[1:])],
+    ids=[f"{page}-{tab}" for page, tab in PAGES],
+)
 def test_the_page_does_what_it_says(
     tmp_path: Path, compiled: Path, development: dict[str, str], page: str, tab: str | None
 ) -> None:

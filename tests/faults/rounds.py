@@ -1,6 +1,7 @@
 """How many rounds of each fault there are, and the moments at which they strike: random, and the same again by seed.
 
-`make test` plays 210. `GUESTHOUSE_FAULT_ROUNDS=N` plays N times as many, and `GUESTHOUSE_FAULT_SEED=S` others.
+`make test ALL=1` plays 219, and `make test` a quarter (`tests/examples.py`). `GUESTHOUSE_FAULT_ROUNDS=N` plays N times
+as many, and `GUESTHOUSE_FAULT_SEED=S` others.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
+
+from tests.examples import examples
 
 TIMES: Final = int(os.environ.get("GUESTHOUSE_FAULT_ROUNDS", "1"))
 SEED: Final = int(os.environ.get("GUESTHOUSE_FAULT_SEED", "5"))
@@ -42,8 +45,18 @@ def told(fault: str, number: int, delay: float) -> Iterator[None]:
         raise
 
 
-def each(fault: str, count: int, shortest: float, longest: float) -> Iterator[tuple[int, float]]:
-    """The rounds: their numbers, and after how many seconds of traffic the fault strikes."""
+def each(
+    fault: str, count: int, shortest: float, longest: float, *, least: int = 1
+) -> Iterator[tuple[int, float]]:
+    """The rounds: their numbers, and after how many seconds of traffic the fault strikes.
+
+    Args:
+        fault: its name, by which its moments are drawn.
+        count: of rounds in the whole run of tests.
+        shortest: time before a fault, in seconds.
+        longest: the same.
+        least: as many rounds as it takes to show anything.
+    """
     chance = chances(fault)
-    for number in range(count):
+    for number in range(max(least, examples(count))):
         yield number, chance.uniform(shortest, longest)

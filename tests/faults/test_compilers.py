@@ -153,7 +153,7 @@ async def strike(daemon: Daemon, folder: Path, signal_number: int, delay: float)
 async def test_killed_compilers_refuse_the_package_and_leave_nothing_half_done(tmp_path: Path) -> None:
     reasons: list[str | None] = []
     async with node_with_echo(tmp_path) as (daemon, folder), echoing(daemon):
-        for number, delay in each("compiler kills", COMPILER_KILLS, 0.0, 0.25):
+        for number, delay in each("compiler kills", COMPILER_KILLS, 0.0, 0.25, least=12):
             with told("compiler kills", number, delay):
                 before = read_installed(daemon.home).get(PACKAGE).current
                 next_version(folder, number)

@@ -89,7 +89,7 @@ async def test_killed_nodes_keep_what_they_said_is_stored_whole_and_no_older(
 ) -> None:
     home, writers = new_home(), new_writers("node kills")
     token = ""
-    for number, delay in each("node kills", NODE_KILLS, 0.02, 0.25):
+    for number, delay in each("node kills", NODE_KILLS, 0.02, 0.25, least=6):
         with told("node kills", number, delay):
             async with Daemon(home, [ledger()], workers=2, new=True) as daemon:
                 token = token or await daemon.token()

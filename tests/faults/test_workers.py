@@ -93,7 +93,7 @@ async def _seen(writer: Writer) -> int:
 async def test_killed_workers_cost_the_message_in_hand_and_nothing_else(start: StartNode) -> None:
     daemon = await start(ledger(), workers=2, settings=AT_ONCE)
     lines, victims = LogTail(daemon.home), chances("which worker")
-    total = 0
+    total = number = 0
     async with writers_of(daemon, "worker kills") as writers:
         for number, delay in each("worker kills", WORKER_KILLS, 0.0, 0.12):
             with told("worker kills", number, delay):
@@ -108,7 +108,7 @@ async def test_killed_workers_cost_the_message_in_hand_and_nothing_else(start: S
             await stored_and_whole(writer)
         assert len(await daemon.channels()) == len(writers)
     sent = sum(writer.last_sent for writer in writers)
-    print(f"{WORKER_KILLS} kills, {sent} messages, {total} lost in hand")
+    print(f"{number + 1} kills, {sent} messages, {total} lost in hand")
 
 
 @pytest.mark.alone  # how soon is measured

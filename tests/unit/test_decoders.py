@@ -430,6 +430,7 @@ def test_what_is_hostile_costs_memory_by_its_size_and_is_refused_as_anything_els
         assert peak < 10 * len(data) + 40 * MIB, f"{what}: {peak} bytes of {len(data)}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

@@ -30,6 +30,7 @@ def test_each_promise_names_a_test(row: list[str]) -> None:
     assert _NAMED.search(row[-1]), f"nothing checks: {row[0]}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("path", "name"), sorted(set(_NAMED.findall(PAGE))))
 def test_each_test_that_is_named_exists(path: str, name: str) -> None:
     tree = ast.parse((ROOT / path).read_text())

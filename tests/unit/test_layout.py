@@ -41,6 +41,7 @@ def test_the_host_offers_nothing_beyond_the_contract(module: object) -> None:
     assert set(vars(module)["CALLS"]) == set(contract.functions)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [kind for kind in CALLS if kind.interface], ids=lambda kind: kind.__name__)
 def test_a_call_for_the_node_is_known_to_its_declaration_and_to_what_carries_it_out(kind: type) -> None:
     host = ROOT / "host/guesthouse"

@@ -90,6 +90,7 @@ def test_a_worker_is_ready_without_what_it_does_not_need() -> None:
     assert modules.intersection(IN_NO_WORKER) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["ps", "channels", "explain", "restart"])
 def test_a_command_asks_a_node_without_what_it_does_not_need(command: str, tmp_path: Path) -> None:
     process = ["a:b:c.os"] if command in ("explain", "restart") else []

@@ -10,6 +10,7 @@ from typing import Final
 
 import pytest
 from tests.patience import tried_again
+from tests.tiers import thorough_but
 
 from guesthouse.control.control_client import CommandRefused
 from guesthouse.core.config import MIB
@@ -68,7 +69,7 @@ BOMBS: Final[dict[str, Callable[[], bytes]]] = {
 }
 
 
-@pytest.mark.parametrize("name", BOMBS)
+@pytest.mark.parametrize("name", thorough_but(BOMBS, "minutes to compile"))
 @tried_again
 async def test_a_component_that_takes_too_long_to_compile_is_given_up(scene: Scene, name: str) -> None:
     wasm = BOMBS[name]()
@@ -78,7 +79,12 @@ async def test_a_component_that_takes_too_long_to_compile_is_given_up(scene: Sce
     assert f"did not compile within {COMPILE_SECONDS} s" in attack.log or "bytes of memory" in attack.log
 
 
-@pytest.mark.parametrize("name", components.GIANTS)
+@pytest.mark.parametrize(
+    "name",
+    thorough_but(
+        components.GIANTS, "100,000 functions", "types that unfold to 2^60", "components 5,000 deep"
+    ),
+)
 @tried_again
 async def test_a_component_of_very_many_parts_is_refused_or_runs(scene: Scene, name: str) -> None:
     wasm = components.GIANTS[name]()

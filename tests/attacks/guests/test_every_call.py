@@ -7,6 +7,7 @@ from typing import Final
 import pytest
 import wasmtime
 from tests.patience import tried_again
+from tests.tiers import thorough_but
 
 from ..harness import Scene
 from .attackers import ROOM, SUITE, installed, told
@@ -36,7 +37,7 @@ async def no_fault_of_the_host(scene: Scene, process_id: str) -> None:
     assert not [line["text"] for line in lines if "fault of the host" in line["text"] or "\n" in line["text"]]
 
 
-@pytest.mark.parametrize("interface", CALLS)
+@pytest.mark.parametrize("interface", thorough_but(CALLS, "http-server", "system"))
 @tried_again
 async def test_no_length_of_anything_in_any_call_harms_others(scene: Scene, interface: str) -> None:
     calls = all_calls(interface)
@@ -56,7 +57,7 @@ async def test_no_length_of_anything_in_any_call_harms_others(scene: Scene, inte
         await no_fault_of_the_host(scene, process_id)
 
 
-@pytest.mark.parametrize("interface", CALLS)
+@pytest.mark.parametrize("interface", thorough_but(CALLS, "http-server"))
 @tried_again
 async def test_no_call_in_a_straight_line_holds_up_others(scene: Scene, interface: str) -> None:
     calls = [call for call in all_calls(interface) if call != NEVER_RETURNS]

@@ -13,6 +13,7 @@ from typing import Final
 import pytest
 import wasmtime
 from tests.patience import tried_again
+from tests.tiers import thorough_but
 
 from guesthouse.core.config import MIB, Settings
 from guesthouse.wasm.engine.host_functions import SMALL_BYTES
@@ -149,7 +150,7 @@ async def test_a_guest_that_passes_giants_harms_nobody(scene: Scene, name: str) 
     await carry_out(scene, name, ATTACKERS[name])
 
 
-@pytest.mark.parametrize("interface", WITH_MUCH)
+@pytest.mark.parametrize("interface", thorough_but(WITH_MUCH, "http-server"))
 @tried_again
 async def test_the_most_that_any_call_takes_holds_up_nobody(scene: Scene, interface: str) -> None:
     made = most_of(interface)

@@ -8,6 +8,7 @@ from typing import Final
 import pytest
 import wasmtime
 from tests.patience import tried_again
+from tests.tiers import thorough_but
 
 from guesthouse.control.control_client import CommandRefused
 from guesthouse.core.config import MIB
@@ -97,7 +98,9 @@ async def outcome(scene: Scene, wasm: bytes) -> str:
         return str(refusal).replace(str(scene.daemon.home.parent), "…")
 
 
-@pytest.mark.parametrize("name", components.HEAVY)
+@pytest.mark.parametrize(
+    "name", thorough_but(components.HEAVY, "100,000 globals 400 times", "types of 600 KB")
+)
 @tried_again
 async def test_a_component_whose_instances_take_too_much_is_refused(scene: Scene, name: str) -> None:
     wasm = components.HEAVY[name]()
@@ -118,7 +121,7 @@ AS_MUCH_AS_MAY_BE: Final[dict[str, Callable[[], bytes]]] = {
 }
 
 
-@pytest.mark.parametrize("what", AS_MUCH_AS_MAY_BE)
+@pytest.mark.parametrize("what", thorough_but(AS_MUCH_AS_MAY_BE, "16 MB of globals"))
 @tried_again
 async def test_instances_that_take_as_much_as_they_may_are_made_a_little_at_a_time(
     scene: Scene, what: str

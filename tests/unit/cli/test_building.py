@@ -51,7 +51,7 @@ def written(folder: Path, language: str, source: str, files: dict[str, str]) -> 
     ("language", "source", "text", "said"),
     [
         ("c", "src/shown.c", "int broken(void) { return 1 }", "expected ';' after return statement"),
-        ("python", "app.py", "def main(:\n", "SyntaxError"),
+        pytest.param("python", "app.py", "def main(:\n", "SyntaxError", marks=pytest.mark.thorough),
         pytest.param(
             *("rust", "Cargo.toml", "[package", "unclosed table"),
             marks=pytest.mark.skipif(shutil.which("cargo") is None, reason="cargo is not installed"),

@@ -47,6 +47,7 @@ class Watched:
         return self.package
 
 
+@pytest.mark.slow
 async def test_an_error_is_told_once_until_something_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

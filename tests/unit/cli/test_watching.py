@@ -31,10 +31,12 @@ async def told(folder: Path, then: str) -> list[str]:
     return said
 
 
+@pytest.mark.slow
 async def test_a_change_is_told(tmp_path: Path) -> None:
     assert await told(tmp_path, "a") == []
 
 
+@pytest.mark.slow
 async def test_a_folder_whose_path_is_not_utf_8_is_looked_at(tmp_path: Path) -> None:
     folder = tmp_path / os.fsdecode(b"f\xff")
     folder.mkdir()
@@ -42,6 +44,7 @@ async def test_a_folder_whose_path_is_not_utf_8_is_looked_at(tmp_path: Path) -> 
     assert "cannot be watched (its path is not UTF-8): polling it every second" in said
 
 
+@pytest.mark.slow
 async def test_a_file_whose_name_is_not_utf_8_ends_no_watch(tmp_path: Path) -> None:
     said: list[str] = []
     async with aclosing(changes(everything(tmp_path), said.append)) as stream:
@@ -66,6 +69,7 @@ async def test_what_does_not_matter_is_not_looked_at(tmp_path: Path) -> None:
     assert everything(tmp_path / "nothing").look() == {}
 
 
+@pytest.mark.slow
 def test_without_inotify_watches_it_is_looked_at(tmp_path: Path) -> None:
     command = [*_WITHOUT_WATCHES, _NO_WATCHES, "sh"]
     if subprocess.run([*command, "true"], capture_output=True).returncode:

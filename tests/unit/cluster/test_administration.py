@@ -25,6 +25,7 @@ async def test_a_package_is_installed_everywhere_under_one_hash(cluster: Cluster
     assert [member.litter() for member in (a, b, c)] == [[], [], []]
 
 
+@pytest.mark.slow
 async def test_only_files_that_are_missing_are_sent(cluster: Cluster, tmp_path: Path) -> None:
     a, b = await cluster.member(A), await cluster.member(B, install_from=[A])
     package = write_package(tmp_path / "source")
@@ -49,6 +50,7 @@ async def test_an_archive_that_another_program_packed_keeps_its_hash(
     assert item["hash"] == hashlib.sha256(archive.read_bytes()).hexdigest() == b.folders.installed[PACKAGE]
 
 
+@pytest.mark.slow
 async def test_nothing_changes_before_all_have_seen_it_and_the_operator_consents(
     cluster: Cluster, tmp_path: Path
 ) -> None:
@@ -80,6 +82,7 @@ async def test_a_node_trusts_nobody_by_default_and_then_nothing_is_installed_any
     assert c.litter() == []
 
 
+@pytest.mark.slow
 async def test_a_node_that_fails_is_named_with_those_before_and_after(
     cluster: Cluster, tmp_path: Path
 ) -> None:
@@ -103,6 +106,7 @@ async def test_a_node_that_is_away_or_unknown_is_named(cluster: Cluster, tmp_pat
         await a.install(package, "x.os")
 
 
+@pytest.mark.slow
 async def test_all_nodes_list_what_they_run_and_who_does_not_answer_or_lies_says_so(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,6 +55,7 @@ def serving(
     return answer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "why"),
     [
@@ -130,6 +131,7 @@ PATHS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", PATHS, ids=range(len(PATHS)))
 async def test_paths_lead_nowhere_else(cluster: Cluster, tmp_path: Path, path: str) -> None:
     b = await cluster.member(B, install_from=[EVIL])
@@ -156,6 +158,7 @@ IMPOSSIBLE: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changed", IMPOSSIBLE, ids=range(len(IMPOSSIBLE)))
 async def test_an_offer_that_cannot_be_is_refused_before_anything_is_fetched(
     cluster: Cluster, tmp_path: Path, changed: dict[str, Any]
@@ -229,6 +232,7 @@ async def test_who_stops_in_the_middle_is_waited_for_only_so_long(
     assert (b.litter(), b.folders.installed) == ([], {})
 
 
+@pytest.mark.slow
 async def test_a_node_holds_a_few_packages_and_not_for_ever(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

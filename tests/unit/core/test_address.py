@@ -32,6 +32,7 @@ process_ids: Final = st.builds(ProcessId, names, names, names)
 addresses: Final = st.builds(Address, names, process_ids)
 
 
+@pytest.mark.slow
 @given(process_ids)
 def test_a_process_id_reads_back_as_it_is_written(process: ProcessId) -> None:
     assert ProcessId.parse(str(process)) == process
@@ -61,6 +62,7 @@ def assert_one_line_for_people(message: str) -> None:
     assert len(message) < 800
 
 
+@pytest.mark.slow
 @given(st.text(max_size=60))
 def test_any_text_is_a_process_id_or_one_line_that_says_why_not(text: str) -> None:
     try:

@@ -34,6 +34,7 @@ def echo(compiled: Path, worker: Worker) -> Guest:
     return guest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("payload", [b"", b"a", "€\0é".encode(), b"x" * 100_000])
 def test_text_comes_back_as_text(payload: bytes, echo: Guest) -> None:
     echo.push(1, payload, TEXT)

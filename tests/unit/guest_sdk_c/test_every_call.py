@@ -42,6 +42,7 @@ def reply(guest: Guest, name: str, arguments: list[Any], value: object) -> None:
     guest.send(ToWorker.REPLY, call_id, value)
 
 
+@pytest.mark.slow
 def test_an_opening_arrives_with_all_its_fields(guest: Guest) -> None:
     guest.send(
         ToWorker.OPEN,

@@ -29,6 +29,7 @@ def lines(guest: Guest, count: int) -> list[str]:
     return [line(guest) for _ in range(count)]
 
 
+@pytest.mark.slow
 def test_one_push_goes_to_many_and_says_who_was_refused(guest: Guest) -> None:
     tell(guest, "many")
     assert guest.expect(ToNode.PUSH_MANY) == [[1], 0, b"to all"]

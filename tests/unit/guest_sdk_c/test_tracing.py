@@ -44,6 +44,7 @@ def report(guest: Guest) -> dict[str, Any]:
     return dict(zip(names, guest.expect(ToNode.TRACE_REPORT), strict=True))
 
 
+@pytest.mark.slow
 def test_what_a_guest_adds_is_reported_with_what_it_pushed(guest: Guest) -> None:
     traced(guest, "tracing")
     channel, kind, text, number, pushed_in = guest.expect(ToNode.TRACED_PUSH)
@@ -84,6 +85,7 @@ def test_a_message_of_no_trace_is_as_on_any_node(guest: Guest) -> None:
     assert report(guest)["trace"] == 8
 
 
+@pytest.mark.slow
 def test_a_run_that_ends_reports_what_it_had_in_hand(built: Built, worker: Worker) -> None:
     guest = worker.start(built(HERE / "every_call"), traced=True).started()
     guest.open(2)

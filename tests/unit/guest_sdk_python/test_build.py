@@ -81,6 +81,7 @@ guesthouse_sdk.entry.BadMain: app has no main: write `main = YourProcess`, or `d
     assert build.explain("app.py", output) == f"app.py cannot be built: {reason}"
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_module_that_calls_the_host_while_it_is_built_is_explained_and_leaves_nothing(
     tmp_path: Path,

@@ -72,6 +72,7 @@ def test_the_envelope_is_that_of_the_documentation() -> None:
     assert read.refusal("why there is no answer") == refusal
 
 
+@pytest.mark.slow
 @given(st.integers(1, MAX_NUMBER), JSON)
 def test_what_is_answered_is_what_was_asked(number: int, body: object) -> None:
     request = ChannelRequest.read(json.dumps({"request": number, "body": body}, separators=(",", ":")))

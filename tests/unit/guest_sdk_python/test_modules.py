@@ -35,6 +35,7 @@ def test_the_modules_are_as_the_sdk_says(name: str) -> None:
         assert channel.received == ["ok"]
 
 
+@pytest.mark.slow
 def test_all_keys_are_asked_for_in_parts() -> None:
     found: list[str] = []
 

@@ -18,6 +18,7 @@ CHAT: Final = ROOT / "sample_processes/chat-rust"
 CRATES: Final = (SDK, CHAT, HERE / "app")
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("crate", [HERE / "app", CHAT], ids=["sdk", "sample"])
@@ -28,6 +29,7 @@ def test_its_own_tests_pass(crate: Path) -> None:
     assert "warning" not in said
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_examples_in_its_documentation_are_right() -> None:

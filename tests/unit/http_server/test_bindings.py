@@ -35,6 +35,7 @@ def calls_of(work: Callable[[], None]) -> int:
     return calls
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/item/{}", "/item/{}/:name"])
 def test_the_work_of_binding_grows_with_the_number_of_paths_and_not_with_its_square(path: str) -> None:
     def bind(count: int) -> Callable[[], None]:

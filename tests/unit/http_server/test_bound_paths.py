@@ -61,6 +61,7 @@ async def test_the_root_of_a_process_is_found_with_and_without_a_slash(house: Ho
         assert await house.chat.next() == ("close", event.channel_id)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path",
     [
@@ -143,6 +144,7 @@ async def test_an_authenticated_path_refuses_everything_else_with_401(house: Hou
     assert house.chat.quiet
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("origin", "status"),
     [

@@ -434,6 +434,7 @@ async def test_a_process_that_runs_again_gets_its_open_channels_anew(house: Hous
         assert await client.recv() == "back"
 
 
+@pytest.mark.slow
 async def test_an_idle_client_is_pinged_and_one_that_does_not_answer_is_closed(start: Start) -> None:
     house: House = await start(ConnectionLimits(ping_seconds=0.05, pong_seconds=2, close_seconds=0.1))
     async with house.raw_channel() as (reader, writer, channel):
@@ -481,6 +482,7 @@ async def test_a_paused_feeder_delivers_nothing_more_until_it_is_resumed(house: 
         assert await house.chat.next() == ("push", channel, TEXT, b"and on")
 
 
+@pytest.mark.slow
 async def test_a_paused_client_is_held_back_by_tcp(house: House) -> None:
     house.chat.pause_at = 1
     async with house.raw_channel() as (_reader, writer, channel):
@@ -521,6 +523,7 @@ async def test_a_mailbox_that_takes_one_message_at_a_time_gets_them_all_in_order
             house.chat.feeders[channel].resume_reading()
 
 
+@pytest.mark.slow
 async def test_pongs_for_a_client_that_reads_nothing_do_not_pile_up(house: House) -> None:
     house.server.bind_ws_path(CHAT, BindWsPath("/", authenticated=False))
     lazy = socket.socket()
@@ -565,6 +568,7 @@ async def test_credit_comes_back_in_batches_as_the_client_reads(house: House) ->
         assert sum(size for _, size in house.chat.granted) <= 100 * 1064
 
 
+@pytest.mark.slow
 async def test_a_worker_that_pushes_more_than_its_credit_is_stopped_and_the_rest_is_dropped(
     house: House,
 ) -> None:

@@ -53,6 +53,7 @@ def test_the_limit_holds_over_final_blocks_to_the_byte(over: int) -> None:
     assert bool(inflater.unconsumed_tail) == bool(over)
 
 
+@pytest.mark.slow
 def test_a_bomb_behind_a_final_block_is_not_inflated() -> None:
     inflater = Inflater(12)
     assert len(inflater.decompress(final(bytes(1000)) + final(bytes(100_000_000)), 1000)) == 1000

@@ -106,6 +106,7 @@ REQUESTS: list[tuple[bool, str, str, tuple[str, ...], bytes]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("direct", "method", "path", "headers", "body"), REQUESTS)
 @pytest.mark.parametrize("origins", ["shared", "auto", "package"])
 async def test_an_answer_is_the_same_either_way(
@@ -148,6 +149,7 @@ ANSWERS: list[tuple[int, Pairs, str | None, bytes]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", ANSWERS)
 @pytest.mark.parametrize("origins", ["shared", "auto"])
 async def test_what_a_process_answers_is_checked_either_way(

@@ -177,6 +177,7 @@ async def test_the_limit_is_of_what_is_said_not_of_what_is_encrypted(
             assert (await closed(client.socket))[0] == code
 
 
+@pytest.mark.slow
 async def test_a_key_is_brought_once_and_in_time(start: Start) -> None:
     house = await start(ConnectionLimits(register_seconds=1.0))
     async with encrypted(house) as client:

@@ -120,6 +120,7 @@ def test_items_without_a_deadline_are_not_kept_until_it_would_have_come() -> Non
     assert kept.due == 1000
 
 
+@pytest.mark.slow
 async def test_a_flood_in_one_read_is_delivered_whole_and_in_order_with_others_in_between(
     house: House,
 ) -> None:
@@ -147,6 +148,7 @@ def connections() -> int:
     return sum(type(each) in (WebSocketConnection, HttpConnection) for each in gc.get_objects())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/chat:chat:guesthouse.os/", "/nobody:at:home.os/"])
 async def test_a_connection_that_is_over_is_freed_without_a_collection(house: House, path: str) -> None:
     house.server.bind_ws_path(house.chat.id, BindWsPath("/", authenticated=False))

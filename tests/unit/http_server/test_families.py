@@ -241,6 +241,7 @@ async def ticket_for(house: House, token: str) -> str:
     return httpx.URL(answer.headers["location"]).raw_path.decode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("event", ["none", "revoke_all", "password", "revoke", "logout"])
 @pytest.mark.parametrize("by", ["login", "scoped"])
 async def test_what_ends_a_login_ends_the_tickets_that_it_was_given(

@@ -51,6 +51,7 @@ async def test_a_header_of_an_upgrade_is_as_long_as_that_of_any_request(
     assert line.split(b" ")[1] == status
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "host", ["a b", "user@h", "h/x", "[::1", "h:x", "h:99999", "", "[::1]x", "h?q", "[1.2.3.4]"]
 )
@@ -97,6 +98,7 @@ async def test_a_target_in_absolute_form_is_taken_and_its_host_counts(
         assert (await reader.read()).startswith(b"HTTP/1.1 200")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "status"),
     [
@@ -126,6 +128,7 @@ async def test_an_upgrade_may_have_an_absolute_target(house: House) -> None:
     assert line.split(b" ")[1] == b"101"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [17, 500])
 async def test_any_number_of_requests_at_once_are_answered_one_after_the_other(
     house: House, count: int, caplog: pytest.LogCaptureFixture
@@ -149,6 +152,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
 @pytest.mark.parametrize("count", [1, 3, 40])
 async def test_good_requests_are_answered_before_the_broken_one_behind_them(
@@ -181,6 +185,7 @@ async def test_a_head_that_comes_too_slowly_costs_the_requests_before_it_nothing
     assert second.startswith(b"HTTP/1.1 408")
 
 
+@pytest.mark.slow
 async def test_a_client_that_leaves_its_pipelined_requests_is_no_fault_of_the_node(
     house: House, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -221,6 +226,7 @@ async def test_requests_that_wait_for_a_process_hold_back_those_behind_them(hous
             assert (await reader.readuntil(b"\r\n\r\n%02d" % number)).startswith(b"HTTP/1.1 200")
 
 
+@pytest.mark.slow
 async def test_a_login_under_way_at_a_shutdown_is_told_so(
     start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -122,6 +122,7 @@ async def test_headers_that_are_not_the_guests_to_set_are_left_out(house: House)
     assert answer.headers["x-kept"] == "é"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "headers", "mime"),
     [
@@ -222,6 +223,7 @@ async def test_a_full_mailbox_answers_503_and_when_to_try_again(house: House) ->
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [999, 1000, 1001])
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_the_size_of_a_request_body_is_limited(house: House, size: int, chunked: bool) -> None:
@@ -437,6 +439,7 @@ async def test_strangers_are_sent_to_the_login_page(house: House, folder: Path) 
         assert (await client.get(f"/{CHAT}/missing")).status_code == 401, "what exists is told to nobody"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path",
     [

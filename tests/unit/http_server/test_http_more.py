@@ -48,6 +48,7 @@ async def test_a_request_can_say_how_long_it_waits(house: House) -> None:
     assert seconds > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["X-Hyperware-Http-Server-Timeout", "X-Kinode-Http-Server-Timeout"])
 async def test_a_request_of_older_tools_can_say_how_long_it_waits(house: House, name: str) -> None:
     bind(house, "/")
@@ -115,6 +116,7 @@ async def test_a_path_is_so_long(house: House, over: int, status: int) -> None:
         assert (await client.get(path)).status_code == status
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "status", "part"),
     [

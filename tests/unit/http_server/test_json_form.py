@@ -91,6 +91,7 @@ async def test_what_is_wrong_with_a_push_is_said(house: House) -> None:
         assert await client.recv() == "fine"
 
 
+@pytest.mark.slow
 async def test_a_client_that_does_not_read_fills_its_outbox_and_no_more(house: House) -> None:
     async with house.raw_channel() as (_, _, channel):
         answers = [ask(house, push(channel, "Binary"), b"x" * 4000) for _ in range(20_000)]
@@ -100,6 +101,7 @@ async def test_a_client_that_does_not_read_fills_its_outbox_and_no_more(house: H
         assert info.outbox_bytes <= 64 * 1024
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "request_body",
     [

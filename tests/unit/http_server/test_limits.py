@@ -361,6 +361,7 @@ def test_every_limit_on_connections_has_an_edge() -> None:
     assert list(ConnectionLimits.__struct_fields__) == list(EDGES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("over", OVERS)
 @pytest.mark.parametrize("name", EDGES)
 async def test_a_limit_holds_at_its_edge(start: Start, tmp_path: Path, name: str, over: int) -> None:

@@ -79,6 +79,7 @@ async def test_a_login_opens_a_page_that_is_local_only_and_neither_of_the_others
     assert await extension(house, house.cookie) == 403
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROXY_HEADERS)
 async def test_no_proxy_speaks_for_the_machine(house: House, name: str) -> None:
     headers = house.local | {name: "https"}

@@ -196,6 +196,7 @@ async def test_guessing_is_slowed_and_says_when_to_come_back(house: House) -> No
         )
 
 
+@pytest.mark.slow
 async def test_who_guesses_from_many_loopback_addresses_waits_as_from_one(house: House) -> None:
     set_password(house.home, "right")
     stop_clock(house)
@@ -258,6 +259,7 @@ async def test_a_token_does_not_clear_what_its_bearer_has_guessed(house: House) 
         assert (await client.post("/login", data={"password": "right"})).status_code == 429
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("redirect", "goes_to"),
     [

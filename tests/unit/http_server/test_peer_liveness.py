@@ -98,6 +98,7 @@ def test_a_client_that_is_not_read_is_given_up_only_when_it_has_left() -> None:
     assert keepalive.check_paused(6.0, left=True) == (Check.WAIT, 10.0)
 
 
+@pytest.mark.slow
 def test_a_machine_that_vanishes_without_a_word_is_found_to_have_left() -> None:
     ran = subprocess.run(
         [sys.executable, str(MACHINE)], capture_output=True, text=True, timeout=60, check=False

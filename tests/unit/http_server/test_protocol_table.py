@@ -103,6 +103,7 @@ def test_every_line_has_a_test_in_both_forms_or_says_why_one_cannot_be() -> None
     assert all(line.tests for line in (*ANSWERS, *CLIENTS))
 
 
+@pytest.mark.slow
 def test_every_test_that_is_named_is_there(request: pytest.FixtureRequest) -> None:
     named = set(named_tests())
     there: set[str] = set()

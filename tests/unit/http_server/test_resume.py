@@ -477,6 +477,7 @@ async def test_resuming_takes_no_other_place_among_the_channels_of_a_token(house
         await house.chat.opened()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("first", "close"),
     [

@@ -35,6 +35,7 @@ def with_escape(name: str, escape: str) -> bytes:
     return json.dumps({**WHOLE, name: "HERE"}).replace("HERE", escape).encode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("half", [r"\ud800", r"\udfff", r"\ud83d", r"x\udc00\ud800y"])
 @pytest.mark.parametrize("name", WHOLE)
 async def test_half_a_surrogate_pair_is_a_bad_request_in_any_field(

@@ -74,6 +74,7 @@ async def test_the_server_leaves_signals_and_logging_alone(start: Start) -> None
     assert house.server.url == f"http://127.0.0.1:{house.server.port}"
 
 
+@pytest.mark.slow
 async def test_closing_tells_every_client_1001_and_then_the_port_is_free(house: House) -> None:
     async with (
         house.bound() as (one, first),

@@ -21,6 +21,7 @@ def page_of(house: House) -> dict[str, str]:
     return {**own(house), **SCRIPT, "Referer": f"http://{own(house)['Host']}/{CHAT}/"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packages", [(), (OTHER.package_id,)])
 @pytest.mark.parametrize(
     "path", [f"/{CHAT}/page", f"/{CHAT}/our.js", "/our.js", "/login", "/x/", f"/{OTHER}/page"]

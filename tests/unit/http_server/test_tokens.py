@@ -255,6 +255,7 @@ async def test_a_process_that_ends_without_an_answer_is_503_and_one_that_is_not_
         assert nobody.status_code == 404
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("over", "status"), [(-1, 200), (0, 200), (1, 413)])
 async def test_a_message_is_no_larger_than_one_between_processes(
     house: House, over: int, status: int

@@ -346,6 +346,7 @@ OF_PACKAGES: Final[dict[str, Edge]] = {processes.__name__: processes}
 EDGES: Final = OF_PROCESSES | OF_RESTARTS | OF_PACKAGES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("over", OVERS)
 @pytest.mark.parametrize("name", EDGES)
 async def test_a_limit_holds_at_its_edge(new_kernel: NewKernel, tmp_path: Path, name: str, over: int) -> None:

@@ -116,6 +116,7 @@ async def test_what_comes_in_pieces_is_carried_out_once_it_is_whole(kernel: Any)
     assert kernel.http.asked[:2] == [("push", CHAT, 7, 1, b"large"), ("push", CHAT, 7, 1, b"small")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("operation", "complaint"),
     [

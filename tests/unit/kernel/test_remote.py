@@ -368,6 +368,7 @@ def _start(item: Any) -> Any:
     return item[:20] if isinstance(item, str | bytes) else item
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("said", SHAPELESS, ids=name_of)
 async def test_what_a_known_node_says_and_is_no_message_is_dropped(
     far: Far, kernel: Any, said: list[Any] | bytes

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,6 +38,7 @@ def test_requests_expire_in_the_order_of_their_deadlines(deadlines: list[float],
     assert len(requests) == sum(deadline > 50 for deadline in left.values())
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_answered_requests_leave_no_heap_behind() -> None:
     requests = PendingRequests()
     for _ in range(100_000):
@@ -45,6 +47,7 @@ def test_a_hundred_thousand_answered_requests_leave_no_heap_behind() -> None:
     assert requests.next_deadline() is None
 
 
+@pytest.mark.slow
 def test_of_a_hundred_thousand_that_are_over_at_once_each_sweeps_out_a_few() -> None:
     requests = PendingRequests()
     waiting = [added(requests, 1e9 - number) for number in range(20_000)]

@@ -96,6 +96,7 @@ def test_when_both_begin_there_is_one_session(delays: tuple[float, float]) -> No
     assert events(a, B) == events(b, A) == ["up"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [0, 1, 100, 60_000, 65_000, 70_000, 5_000_000, MAX_MESSAGE])
 @pytest.mark.parametrize("frame_bytes", [4096, 2**20])
 def test_a_message_of_any_size_arrives(size: int, frame_bytes: int) -> None:

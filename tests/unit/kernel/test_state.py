@@ -125,6 +125,7 @@ async def test_what_is_no_database_is_refused_in_one_line(tmp_path: Path) -> Non
         State(tmp_path / "s", 10, Lines())
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_what_was_acknowledged_survives_sigkill_at_five_hundred_random_moments(tmp_path: Path) -> None:
     script = Path(__file__).with_name("power_cut.py")

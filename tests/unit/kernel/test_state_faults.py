@@ -71,6 +71,7 @@ async def test_a_lock_that_is_let_go_is_waited_for_and_holds_up_nobody_but_who_s
         assert log.lines == []
 
 
+@pytest.mark.slow
 async def test_a_lock_for_ever_fails_what_stores_names_the_remedy_and_leaves_what_was_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

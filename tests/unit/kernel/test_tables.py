@@ -22,6 +22,7 @@ import pytest
 from msgspec.structs import replace
 from tests.node_frames import HandMade
 from tests.peer_world import KEYS, World
+from tests.tiers import thorough_but
 
 from guesthouse.core.address import Address, ProcessId
 from guesthouse.core.capabilities import KERNEL, SPAWN, Capability, of_node
@@ -562,7 +563,11 @@ def taken() -> tuple[int, int]:
     return sys.getallocatedblocks(), info.numbers[4] + info.numbers[7]
 
 
-@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.__name__)
+@pytest.mark.parametrize(
+    "table",
+    thorough_but(TABLES, *(table for table in TABLES if table not in (children, durable_timers))),
+    ids=lambda table: table.__name__,
+)
 @pytest.mark.slow
 async def test_ten_thousand_keys_leave_no_memory_taken(table: Callable[[House], Any], tmp_path: Path) -> None:
     async with house_in(tmp_path) as house, table(house) as fill:
@@ -574,6 +579,7 @@ async def test_ten_thousand_keys_leave_no_memory_taken(table: Callable[[House], 
     assert bytes_after - bytes_before < SLACK
 
 
+@pytest.mark.slow
 async def test_what_a_package_has_waiting_for_the_disk_is_bounded(tmp_path: Path) -> None:
     """Ten thousand values without a wish for an answer, while another program holds the database."""
     async with house_in(tmp_path) as house:
@@ -640,6 +646,7 @@ async def test_values_that_are_read_together_are_not_all_in_memory_at_once(tmp_p
         assert peak < 100 * 1024 * 1024
 
 
+@pytest.mark.slow
 async def test_the_state_of_so_many_processes_of_a_package_is_kept_and_no_more(tmp_path: Path) -> None:
     async with house_in(tmp_path) as house:
         told: list[Any] = []

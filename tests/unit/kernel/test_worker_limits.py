@@ -199,6 +199,7 @@ EDGES: Final[dict[str, Edge]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("over", OVERS)
 @pytest.mark.parametrize("name", EDGES)
 async def test_a_limit_on_workers_holds_at_its_edge(tmp_path: Path, name: str, over: int) -> None:

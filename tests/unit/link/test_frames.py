@@ -37,6 +37,7 @@ batches: Final = st.lists(st.lists(messages, min_size=1, max_size=4), max_size=5
 packed: Final = msgspec.msgpack.encode
 
 
+@pytest.mark.slow
 @given(batches, st.data())
 def test_any_split_of_the_stream_gives_the_same_messages(
     sent: list[list[ToNode]], data: st.DataObject
@@ -138,6 +139,7 @@ HUGE: Final[dict[str, tuple[bytes, bytes, int]]] = {
 """What they begin with, and what follows how often."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("head", "item", "count"), HUGE.values(), ids=HUGE)
 def test_what_is_too_many_is_refused_before_it_is_made(head: bytes, item: bytes, count: int) -> None:
     """One object for each would be gigabytes; no more is taken than the stream itself, held twice."""

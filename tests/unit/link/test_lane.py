@@ -133,6 +133,7 @@ def test_what_is_not_sent_after_all_takes_no_room(ends: Ends) -> None:
     assert ends.node.pack([], 0) == [to_worker.Released(1)], "what was to be released still is"
 
 
+@pytest.mark.slow
 def test_messages_arrive_as_they_were_sent_whatever_their_sizes(ends: Ends) -> None:
     chance = random.Random(7)
     for _ in range(400):

@@ -155,6 +155,7 @@ def test_a_message_is_frozen() -> None:
         made.handle = 2  # type: ignore[union-attr, misc] # that is the point
 
 
+@pytest.mark.slow
 @given(st.lists(VALUES, max_size=12), st.integers(-5, 30))
 def test_anything_else_is_a_link_error_and_never_another(fields: list[Any], code: int) -> None:
     complaint = ""

@@ -188,6 +188,7 @@ async def test_what_was_sent_before_the_end_of_file_arrives_before_the_loss(link
     assert link.lost == [None]
 
 
+@pytest.mark.slow
 async def test_what_a_worker_says_at_once_is_carried_out_in_many_turns(link: Link) -> None:
     """And all of it, in order, with what comes behind it."""
     link.takes = 2 * TURN_SECONDS

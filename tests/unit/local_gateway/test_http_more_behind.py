@@ -2,4 +2,4 @@
 
 from tests.unit.cluster.gateway import scenarios
 
-globals().update(scenarios.of_module("test_http_more"))
+globals().update(scenarios.again("test_http_more"))

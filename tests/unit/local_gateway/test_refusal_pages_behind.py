@@ -2,4 +2,4 @@
 
 from tests.unit.cluster.gateway import scenarios
 
-globals().update(scenarios.of_module("test_refusal_pages"))
+globals().update(scenarios.again("test_refusal_pages"))

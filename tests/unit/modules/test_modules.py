@@ -306,6 +306,7 @@ async def test_files_of_a_package_that_no_path_can_name_are_not_listed(house: Ho
     assert listed == {"out", "own.txt", "plain"}
 
 
+@pytest.mark.slow
 async def test_timers_that_are_moved_for_ever_cost_no_more_than_one(house: House) -> None:
     for number in range(5000):
         await house.ask("timer", {"Set": {"id": "one", "milliseconds": 3_600_000 + number}})

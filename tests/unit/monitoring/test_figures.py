@@ -88,6 +88,7 @@ def test_why_a_node_is_not_ready(looked_at: MeasuredNode, reasons: list[str]) ->
     assert unready_reasons(looked_at) == reasons
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("over", [-1, 0, 1, 2])
 async def test_processes_beyond_the_limit_are_added_up(over: int) -> None:
     figures = await measure(node(MOST_PROCESSES + over))

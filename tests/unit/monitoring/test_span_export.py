@@ -124,6 +124,7 @@ def test_a_collector_that_is_gone_is_said_once_and_when_it_is_back(
     assert [line.partition(": ")[0] for line in log.lines] == ["tracing warning", "tracing info"]
 
 
+@pytest.mark.slow
 def test_closing_does_not_wait_long_for_a_collector_that_answers_nothing() -> None:
     collector = Stuck(lambda: SpanExportResult.SUCCESS)
     export = SpanExport(collector, {}, 10, Lines())
@@ -220,6 +221,7 @@ def until(true: Callable[[], bool]) -> None:
     pytest.fail("it did not come to pass")
 
 
+@pytest.mark.slow
 def test_an_answer_of_any_size_is_not_read_into_memory() -> None:
     length, chunk = 1 << 30, bytes(1 << 20)
     head = f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n".encode()
@@ -229,6 +231,7 @@ def test_an_answer_of_any_size_is_not_read_into_memory() -> None:
     assert max(sent) < 64  # what fits in the buffers of the socket
 
 
+@pytest.mark.slow
 def test_a_redirect_is_no_success() -> None:
     head = b"HTTP/1.1 307 Elsewhere\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"
     with answering(head) as (url, sent), exporting(url) as (export, log):
@@ -238,6 +241,7 @@ def test_a_redirect_is_no_success() -> None:
     assert any("a redirect: set tracing.endpoint to where it leads" in line for line in log.lines)
 
 
+@pytest.mark.slow
 def test_what_the_exporter_says_of_a_collector_is_logged_once() -> None:
     head = b"HTTP/1.1 500 Broken\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     with answering(head) as (url, _), exporting(url) as (export, log):
@@ -255,6 +259,7 @@ def test_without_the_extra_the_error_says_what_to_install() -> None:
     assert "pip install 'guesthouse[tracing]'" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_node_is_loaded_without_anything_of_traces() -> None:
     code = "import sys, guesthouse.node.node; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -292,6 +292,7 @@ def other_database(*statements: str) -> Change:
     return change
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -362,6 +363,7 @@ def test_an_archive_that_is_forged_to_the_same_is_restored(home: Home, tmp_path:
     restore_backup(Home(tmp_path / "new"), archive, replace=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "made",
     [
@@ -380,6 +382,7 @@ def test_what_is_no_archive_is_refused(tmp_path: Path, made: Callable[[], bytes]
         checked(archive)
 
 
+@pytest.mark.slow
 def test_an_archive_is_refused_wherever_it_is_cut_off_and_whatever_byte_is_another(
     home: Home, tmp_path: Path
 ) -> None:
@@ -423,6 +426,7 @@ def killed(code: str, *arguments: str | Path) -> None:
     assert ran.returncode == -signal.SIGKILL
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", ["write_end", "_hashed", "written"])
 def test_a_backup_that_is_killed_leaves_the_archive_before_and_is_cleaned_up(
     home: Home, tmp_path: Path, at: str
@@ -437,6 +441,7 @@ def test_a_backup_that_is_killed_leaves_the_archive_before_and_is_cleaned_up(
     assert not list(tmp_path.glob(".guesthouse-backup-*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", ["_check_database", "_remove", "_move"])
 def test_a_restore_that_is_killed_leaves_the_home_before_or_one_that_has_to_be_restored(
     home: Home, tmp_path: Path, at: str

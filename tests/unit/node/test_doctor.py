@@ -61,6 +61,7 @@ def snapshot(folder: Path) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_a_home_without_faults_is_found_to_have_none_and_is_not_changed(home: Home) -> None:
     (home.path / "guesthouse.toml").write_text("[http]\nport = 1\n")
     (home.path / "guesthouse.toml").chmod(0o600)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 BEGIN = """
 import gc, time
 from guesthouse.node import gc_tuning
@@ -32,6 +34,7 @@ print(gc.get_freeze_count(), gc.get_threshold() == before, due)
     assert passes.split("\n") == ["True True", "0 True []", ""]
 
 
+@pytest.mark.slow
 def test_young_cycles_are_freed_and_old_ones_once_there_are_many() -> None:
     said = run("""
 class Cycle:

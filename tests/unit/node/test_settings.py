@@ -40,6 +40,7 @@ def taken(tmp_path: Path, name: str, value: Any) -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_schema_has_each_setting_and_its_bounds(tmp_path: Path, name: str) -> None:
     of = property_of(name)

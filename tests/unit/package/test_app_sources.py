@@ -95,6 +95,7 @@ def test_installed_packages_are_found_by_their_name_alone(
         app_sources._site_packages.cache_clear()
 
 
+@pytest.mark.slow
 def test_javascript_is_bundled_by_a_process_that_stays(tmp_path: Path) -> None:
     (tmp_path / "node_modules").symlink_to(MODULES)
     source, warnings = tmp_path / "app.js", list[str]()

@@ -36,12 +36,14 @@ def built(folder: Path) -> list[str]:
     return lines
 
 
+@pytest.mark.slow
 def test_a_c_package_is_built_and_loads(echo_c: Path) -> None:
     assert len(built(echo_c)) == 1
     (process,) = load_package(str(echo_c), PackageLimits(), echo_c).processes
     assert process.component.read_bytes().startswith(b"\x00asm\x0d\x00\x01\x00")
 
 
+@pytest.mark.slow
 def test_only_what_changed_is_built(echo_c: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     built(echo_c)
     assert built(echo_c) == []
@@ -62,6 +64,7 @@ def test_only_what_changed_is_built(echo_c: Path, tmp_path: Path, monkeypatch: p
     assert len(built(echo_c)) == 1
 
 
+@pytest.mark.slow
 def test_hidden_files_are_no_sources(echo_c: Path) -> None:
     """An editor's lock, which is a link that leads nowhere, and what macOS keeps beside a file."""
     (echo_c / "src/.#echo.c").symlink_to("somebody@somewhere.1234")
@@ -71,6 +74,7 @@ def test_hidden_files_are_no_sources(echo_c: Path) -> None:
     assert built(echo_c) == []
 
 
+@pytest.mark.slow
 def test_a_source_whose_name_is_not_utf8_is_one(echo_c: Path) -> None:
     strange = Path(os.fsdecode(os.fsencode(echo_c / "src") + b"/\xff.h"))
     strange.write_text("\n")
@@ -80,12 +84,14 @@ def test_a_source_whose_name_is_not_utf8_is_one(echo_c: Path) -> None:
     assert len(built(echo_c)) == 1
 
 
+@pytest.mark.slow
 def test_a_damaged_note_of_what_was_built_is_built_over(echo_c: Path) -> None:
     built(echo_c)
     (echo_c / "build/.echo-c.wasm.inputs").write_bytes(b"\xff")
     assert len(built(echo_c)) == 1
 
 
+@pytest.mark.slow
 def test_the_same_source_makes_the_same_component(echo_c: Path) -> None:
     wasm = echo_c / "build" / "echo-c.wasm"
     built(echo_c)
@@ -95,6 +101,7 @@ def test_the_same_source_makes_the_same_component(echo_c: Path) -> None:
     assert wasm.read_bytes() == first
 
 
+@pytest.mark.slow
 def test_a_mistake_in_the_source_is_shown_and_the_old_component_stays(echo_c: Path) -> None:
     built(echo_c)
     before = (echo_c / "build" / "echo-c.wasm").read_bytes()
@@ -107,6 +114,7 @@ def test_a_mistake_in_the_source_is_shown_and_the_old_component_stays(echo_c: Pa
     assert (echo_c / "build" / "echo-c.wasm").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_function_that_nobody_defines_is_named(echo_c: Path) -> None:
     source = echo_c / "src" / "echo.c"
     source.write_text("int fly(void);\n" + source.read_text().replace("for (;;) {", "for (;;) { fly();"))
@@ -115,6 +123,7 @@ def test_a_function_that_nobody_defines_is_named(echo_c: Path) -> None:
     assert "fly" in str(caught.value) + caught.value.output
 
 
+@pytest.mark.slow
 def test_an_archive_loads_and_its_bytes_do_not_depend_on_when(echo_c: Path, tmp_path: Path) -> None:
     one, other = tmp_path / "one.zip", tmp_path / "sub" / "other.zip"
     assert build_package(echo_c, one) == one
@@ -219,6 +228,7 @@ def test_rust_without_its_target_says_how_to_get_it(
     assert "rustup target add wasm32-unknown-emscripten" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_c_package_without_the_entry_is_told_to_write_it(echo_c: Path) -> None:
     (echo_c / "src/echo.c").write_text("int nothing;\n")
     with pytest.raises(BuildError, match=r"it has no process: write `void gh_run\(const gh_address \*our\)`"):

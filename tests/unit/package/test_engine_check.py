@@ -131,6 +131,7 @@ main()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("wrong")
 async def test_a_node_does_not_start_with_another_engine(tmp_path: Path) -> None:
     home = tmp_path / "node"

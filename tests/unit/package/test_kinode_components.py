@@ -52,6 +52,7 @@ def component_of(text: str, wit: Path) -> bytes:
     return make_component(core, wit, "process", "app.c")
 
 
+@pytest.mark.slow
 async def test_a_component_that_exports_init_is_runnable(wit: Path, tmp_path: Path) -> None:
     component = tmp_path / "app.wasm"
     component.write_bytes(component_of(CORE, wit))
@@ -65,6 +66,7 @@ def test_a_module_without_the_function_that_its_world_exports_is_refused(wit: Pa
         component_of(CORE.replace('"init"', '"begin"'), wit)
 
 
+@pytest.mark.slow
 async def test_what_is_not_offered_to_kinode_guests_is_said(wit: Path, tmp_path: Path) -> None:
     for imports, problem in (
         (

@@ -174,6 +174,7 @@ EDGES: Final[dict[str, Edge]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("over", OVERS)
 @pytest.mark.parametrize("name", EDGES)
 async def test_a_limit_holds_at_its_edge(

@@ -90,6 +90,7 @@ def test_a_crate_that_is_no_component_is_told_what_it_needs(crate: Path) -> None
         build_package(crate)
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("template", RUST_TEMPLATES)

@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path, PurePosixPath
 
 import pytest
+from tests.tiers import thorough_but
 
 from guesthouse.core.errors import BadProcessId
 from guesthouse.package.build.build_package import build_package
@@ -53,19 +54,21 @@ def test_nothing_of_a_template_is_left_in_the_text(tmp_path: Path, template: str
     assert (folder / "ui/index.html").is_file() is with_page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("template", of("c"))
 def test_a_new_c_package_builds(tmp_path: Path, template: str) -> None:
     folder = build_package(scaffold("hello", "a.os", template, tmp_path))
     assert (folder / "build/hello.wasm").read_bytes().startswith(b"\0asm")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("template", of("python"))
 def test_a_new_python_package_passes_its_own_test(tmp_path: Path, template: str) -> None:
     passes(scaffold("hello.world~1", "a.os", template, tmp_path))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("template", [*of("c"), *of("cpp"), *of("go")])
+@pytest.mark.parametrize("template", thorough_but([*of("c"), *of("cpp"), *of("go")], "c", "go"))
 def test_a_new_package_of_a_compiled_language_is_built_and_passes_its_own_test(
     tmp_path: Path, template: str
 ) -> None:
@@ -114,7 +117,9 @@ def passes(folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("template", [*of("typescript"), *of("javascript")])
+@pytest.mark.parametrize(
+    "template", thorough_but([*of("typescript"), *of("javascript")], "typescript", "javascript")
+)
 def test_a_new_javascript_package_passes_its_own_test_and_what_is_in_it_can_be_built(
     tmp_path: Path, template: str
 ) -> None:

@@ -127,6 +127,7 @@ def test_an_archive_that_was_unpacked_before_stays_when_it_is_refused_now(tmp_pa
     assert package.source.is_dir()
 
 
+@pytest.mark.slow
 def test_a_package_that_cannot_be_compiled_leaves_nothing_unpacked(
     make_package: MakePackage, tmp_path: Path
 ) -> None:

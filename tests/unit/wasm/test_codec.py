@@ -120,6 +120,7 @@ def plans(draw: st.DrawFn) -> Plan:
     )
 
 
+@pytest.mark.slow
 @given(plans())
 def test_a_plan_is_read_as_it_was_written(plan: Plan) -> None:
     assert plan_from_json(plan_to_json(plan)) == plan

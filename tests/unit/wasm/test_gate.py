@@ -73,6 +73,7 @@ def test_a_component_that_calls_nothing_has_no_gate() -> None:
     assert with_gate(plan) == (plan, ())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 127, 128, 300])
 def test_a_gate_has_as_many_functions_as_there_are_calls(count: int) -> None:
     imports = "".join(

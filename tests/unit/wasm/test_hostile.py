@@ -27,6 +27,7 @@ def whole(name: str) -> bytes:
     return bytes(wasmtime.wat2wasm(shapes.PLANNED[name]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", shapes.PLANNED)
 def test_a_component_cut_off_anywhere_but_between_definitions_is_refused(name: str) -> None:
     content = whole(name)
@@ -35,6 +36,7 @@ def test_a_component_cut_off_anywhere_but_between_definitions_is_refused(name: s
     assert planned <= between
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", shapes.PLANNED)
 def test_a_damaged_component_is_refused_or_makes_a_sound_plan(name: str) -> None:
     content, random, sound = whole(name), Random(name), 0

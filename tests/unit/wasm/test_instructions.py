@@ -184,6 +184,7 @@ def all_forms() -> list[bytes]:
     return [form for opcode in opcodes() for form in forms(opcode)]
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_instructions_are_read_one_after_the_other(data: st.DataObject) -> None:
     some = data.draw(st.lists(st.sampled_from(all_forms()), max_size=30))

@@ -134,6 +134,7 @@ def of_tables() -> dict[str, Pair]:
     return {name: Pair(TABLE.format(text)) for name, text in names.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["copy", "copy from another", "init"])
 @settings(deadline=None)
 @given(

@@ -135,6 +135,7 @@ def test_a_function_that_is_lowered_often_in_one_way_is_converted_for_once(
     assert len(made) == 3
 
 
+@pytest.mark.slow
 def test_a_process_that_lowers_receive_as_often_as_it_may_has_it_compiled_once(compiled: list[Any]) -> None:
     text = process(("messaging.receive",), RECEIVE_FOR_EVER)
     once = '(canon lower (func $i0 "receive") (memory $memory) (realloc $realloc))'

@@ -283,6 +283,7 @@ def test_a_request_that_wants_no_answer_gets_none(worker: Worker) -> None:
     assert worker.got(ToNode.RESPOND) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "status", "headers"),
     [

@@ -30,6 +30,7 @@ def numbered(number: int) -> str:
     return process(("messaging.receive",), f"(drop (i32.const {number})) {RECEIVE_FOR_EVER}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("started", [True, False])
 def test_the_component_of_a_guest_that_ended_is_unmapped_at_once(own_worker: Worker, started: bool) -> None:
     for number in range(10):
@@ -53,6 +54,7 @@ class Sleeper:
     gone = False
 
 
+@pytest.mark.slow
 def test_guests_that_ended_in_their_sleep_are_forgotten() -> None:
     scheduler = Scheduler(lambda guest, trap: None, lambda now, spent: None, lambda: None)
     lives = Sleeper()

@@ -142,6 +142,7 @@ LIES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lie", LIES)
 def test_a_guest_that_lies_about_the_types_of_a_call_ends_alone(worker: Worker, lie: str) -> None:
     guest = worker.start(LIES[lie])
@@ -197,6 +198,7 @@ FLOODS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flood", FLOODS)
 def test_a_guest_that_sends_a_hundred_megabytes_where_a_word_belongs_ends_or_is_refused(
     own_worker: Worker, flood: str

@@ -67,6 +67,7 @@ def test_a_large_state_is_stored_and_read_as_it_is(worker: Worker) -> None:
     guest.started()
 
 
+@pytest.mark.slow
 def test_a_guest_that_ends_in_the_middle_says_no_more(own_worker: Worker) -> None:
     guest = own_worker.start(stores(LARGE))
     frames = own_worker.raw_frames(10_000)

@@ -191,6 +191,7 @@ def test_every_limit_of_a_guest_has_an_edge() -> None:
     assert set(GuestLimits.__struct_fields__) == EDGES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("over", OVERS)
 @pytest.mark.parametrize("name", COUNTED)
 def test_a_limit_on_what_is_counted_holds_at_its_edge(worker: Worker, name: str, over: int) -> None:

@@ -78,6 +78,7 @@ def test_a_worker_whose_link_is_closed_while_guests_compute_and_push_ends(own_wo
     assert own_worker.end() == (0, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "garbage",
     [
@@ -102,6 +103,7 @@ def test_a_frame_that_no_correct_node_sends_ends_the_worker_in_one_line(
     assert len(text.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", [[ToWorker.STOP], [ToWorker.START, 1, {}]], ids=["STOP", "START"])
 def test_an_operation_without_its_fields_ends_the_worker(own_worker: Worker, operation: list[Any]) -> None:
     own_worker.send(operation)
@@ -131,6 +133,7 @@ def test_a_worker_started_by_hand_says_who_starts_it() -> None:
     assert done.stderr == "workers are started by `guesthouse run`: run that\n"
 
 
+@pytest.mark.slow
 def test_a_guest_that_pushes_without_end_to_a_node_that_does_not_read_takes_no_memory(
     own_worker: Worker,
 ) -> None:

@@ -92,6 +92,7 @@ def test_the_log_says_which_budget_is_over_and_then_not_again_for_a_while(
     assert budget.hold_seconds(200 * cpu_seconds, 200 * calls, now=SAY_EVERY_SECONDS)[1] == said
 
 
+@pytest.mark.slow
 def test_a_guest_that_storms_the_host_with_calls_is_held_back_and_not_ended(worker: Worker) -> None:
     guest = worker.start(STORM, host_calls_per_second=20_000).started()
     guest.open(1)
@@ -104,6 +105,7 @@ def test_a_guest_that_storms_the_host_with_calls_is_held_back_and_not_ended(work
     assert any("over 20000 host calls a second" in line for line in guest.log())
 
 
+@pytest.mark.slow
 def test_a_guest_that_computes_for_ever_leaves_its_worker_the_rest_of_each_second(own_worker: Worker) -> None:
     hog = own_worker.start(HOG, cpu_share=0.05)
     assert hog.expect(ToNode.LOG)[2].startswith("it uses over 5.0% of its worker's time")
@@ -123,6 +125,7 @@ def test_a_guest_that_is_held_back_is_stopped_at_once(own_worker: Worker) -> Non
     assert hog.stop()[1] == "the test is over"
 
 
+@pytest.mark.slow
 def test_a_message_for_a_guest_that_is_held_back_waits_and_is_not_lost(worker: Worker) -> None:
     """Each message costs three calls, so that most of them are over the budget."""
     guest = worker.start(ECHO, host_calls_per_second=300).started()

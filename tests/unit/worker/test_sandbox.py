@@ -152,6 +152,7 @@ except OSError as error:
 """
 
 
+@pytest.mark.slow
 def test_memory_that_can_be_written_is_limited_and_addresses_are_not() -> None:
     done = subprocess.run(
         [sys.executable, "-c", TOO_MUCH, "/proc"], capture_output=True, text=True, timeout=60, check=True

@@ -182,6 +182,7 @@ def test_what_is_sent_to_a_guest_that_is_no_more_goes_nowhere(worker: Worker) ->
     assert worker.is_alive()
 
 
+@pytest.mark.slow
 def test_hundreds_of_guests_come_and_go(own_worker: Worker) -> None:
     worker = own_worker
     path = worker.compiled(ECHO)
@@ -253,6 +254,7 @@ def test_a_file_that_is_not_there_is_not_started(worker: Worker) -> None:
     assert cause == ExitCause.NOT_STARTED
 
 
+@pytest.mark.slow
 def test_a_function_with_a_name_of_a_megabyte_dies_in_few_words(worker: Worker) -> None:
     name = "n" * 90_000
     guest = worker.start(

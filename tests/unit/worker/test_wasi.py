@@ -81,6 +81,7 @@ def test_a_guest_that_sleeps_for_ages_holds_nobody(worker: Worker, nanoseconds: 
     assert sleeper.stop()[0] == ExitCause.STOPPED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nanoseconds", [30 * 24 * 3600 * 10**9, FOR_EVER])
 def test_a_worker_with_nothing_but_a_long_sleep_waits_for_the_link(
     own_worker: Worker, nanoseconds: int

@@ -7,4 +7,4 @@ NOT_HERE = (
     "test_a_process_that_ended_answers_404",
     "test_a_literal_binding_wins_over_a_parameter",
 )
-globals().update(scenarios.of_module("test_bound_paths", NOT_HERE))
+globals().update(scenarios.again("test_bound_paths", NOT_HERE))

@@ -299,6 +299,7 @@ async def test_a_push_to_many_crosses_once(house: Pair) -> None:
     assert push.channel_ids == [a, b, c]
 
 
+@pytest.mark.slow
 async def test_a_client_that_reads_nothing_meets_the_policy_at_the_home(start: Start) -> None:
     window = 64 * 1024
     house: Pair = await start(ConnectionLimits(outbox_bytes=window), None)
@@ -333,6 +334,7 @@ async def test_all_credit_comes_back(start: Start) -> None:
         assert not house.log.mentions("WsChannelFull")
 
 
+@pytest.mark.slow
 async def test_a_gateway_stops_reading_while_a_mailbox_is_full(house: Pair) -> None:
     house.chat.pause_at = 1
     async with house.raw_channel() as (_, writer, channel_id):

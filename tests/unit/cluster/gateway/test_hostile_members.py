@@ -283,6 +283,7 @@ async def test_a_home_cannot_close_with_what_no_endpoint_sends(pair: Pair, code:
         assert await close_of(client) == (1014, "the process's node sent what it may not")
 
 
+@pytest.mark.slow
 async def test_announcements_are_bounded_and_names_of_parts_of_the_node_refused(pair: Pair) -> None:
     def announced(name: str, *paths: str) -> Announce:
         return Announce(name, tuple(BoundWs(path, False, ()) for path in paths), (), (), False)
@@ -366,6 +367,7 @@ async def test_a_malformed_message_takes_none_of_the_others_with_it(pair: Pair) 
     assert pair.log.mentions("sent what is no message of gateways")
 
 
+@pytest.mark.slow
 async def test_more_in_one_body_than_a_node_sends_is_dropped(pair: Pair) -> None:
     ids = list(range(1, 4097))
     home_says(pair, *(RelayPush(ids, b"\0x") for _ in range(1000)))

@@ -7,4 +7,4 @@ NOT_HERE = (
     "test_content_is_hashed_when_it_is_first_asked_for_and_not_when_it_is_bound",
     "test_local_only_means_this_machine_and_no_proxy_and_no_rebound_name",
 )
-globals().update(scenarios.of_module("test_http", NOT_HERE))
+globals().update(scenarios.again("test_http", NOT_HERE))

@@ -7,4 +7,4 @@ NOT_HERE = (
     "test_a_client_that_leaves_ends_its_exchange",
     "test_the_rules_of_the_root_hold_for_what_falls_back_to_it",
 )
-globals().update(scenarios.of_module("test_http_more", NOT_HERE))
+globals().update(scenarios.again("test_http_more", NOT_HERE))
