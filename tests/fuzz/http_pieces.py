@@ -16,8 +16,8 @@ from guesthouse.http_server.auth.custom_claims import BadClaims, read_custom_cla
 from guesthouse.http_server.auth.tokens import AuthError, Claims, Scope, Tokens, cookies, without_own_cookies
 from guesthouse.http_server.channel.extension import read
 from guesthouse.http_server.close_codes import CloseReason
+from guesthouse.http_server.http.login.tossed_cookies import names_in, removals
 from guesthouse.http_server.http.ranges import UNSATISFIABLE, requested_range
-from guesthouse.http_server.http.tossed_cookies import names_in, removals
 from guesthouse.http_server.routing.hosts import Hosts
 from guesthouse.http_server.routing.origin import (
     client_scheme,

@@ -51,7 +51,8 @@ from guesthouse.http_server.api import json_api
 from guesthouse.http_server.auth.custom_claims import BadClaims, read_custom_claims
 from guesthouse.http_server.auth.tokens import AuthError, Tokens
 from guesthouse.http_server.channel import extension
-from guesthouse.http_server.http import login, node_api
+from guesthouse.http_server.http import node_api
+from guesthouse.http_server.http.login import login_attempt
 from guesthouse.http_server.http.requests import RequestRefused
 from guesthouse.http_server.sessions.control_messages import (
     ESCAPE,
@@ -360,7 +361,9 @@ DOORS: Final[dict[str, Door]] = {
         "JSON", 16 * 1024, read_custom_claims, (BadClaims,), ((b"", b""), (b'{"a":', b"}"))
     ),
     "token": Door("JSON", 64 * 1024, token, (AuthError,)),
-    "login": Door("JSON", login._MAX_BODY, login._from_json, (), ((b"", b""), (b'{"token":', b"}"))),
+    "login": Door(
+        "JSON", login_attempt.MAX_BODY, login_attempt._from_json, (), ((b"", b""), (b'{"token":', b"}"))
+    ),
     "rpc": Door(
         "JSON",
         16 * MIB,

@@ -23,8 +23,8 @@ from guesthouse.http_server.behind import Behind
 from guesthouse.http_server.close_codes import Refusal
 from guesthouse.http_server.context import Context
 from guesthouse.http_server.http.direct_request import DirectAnswers, DirectRequest
+from guesthouse.http_server.http.login.tossed_cookies import CLEAR_ALL, MOST_REMOVALS, names_in, removals
 from guesthouse.http_server.http.request_heads import in_origin_form, is_unambiguous, values_of
-from guesthouse.http_server.http.tossed_cookies import CLEAR_ALL, MOST_REMOVALS, names_in, removals
 from guesthouse.http_server.refusals import plain_response
 from guesthouse.http_server.routing.origin import client_scheme, is_local_name
 from guesthouse.http_server.routing.paths import MAX_PATH

@@ -4,67 +4,52 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
-import time
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Literal, Self, cast
+from typing import Final, Self
 from urllib.parse import urlencode
 
-import uvicorn
 from msgspec.structs import replace
 from starlette.types import ASGIApp
-from uvicorn.config import Config
 
 from guesthouse.core.address import ForeignProcess, ProcessId, canonical
-from guesthouse.core.config import ConnectionLimits, Settings
+from guesthouse.core.config import Settings
 from guesthouse.core.ports import LogPort, ProcessPort, RouterPort
 from guesthouse.http_server.accepting_server import AcceptingServer
-from guesthouse.http_server.api.port import HttpServerActions
 from guesthouse.http_server.auth import credentials
-from guesthouse.http_server.auth.local_access import LocalAccess
-from guesthouse.http_server.auth.revocations import RevocationList
-from guesthouse.http_server.auth.tokens import Scope, Tokens
-from guesthouse.http_server.channel.channel import Channel
-from guesthouse.http_server.close_codes import GOING_AWAY, RESTARTING, TOKEN_REVOKED
-from guesthouse.http_server.context import Context, new_context
+from guesthouse.http_server.close_codes import GOING_AWAY, RESTARTING
+from guesthouse.http_server.context import Context
+from guesthouse.http_server.deadlines import run_deadlines
 from guesthouse.http_server.departures import Departures
 from guesthouse.http_server.front import Front
 from guesthouse.http_server.http.app import HttpApp
 from guesthouse.http_server.http.direct_routes import DirectRoutes
-from guesthouse.http_server.http.login import Login, local_path
+from guesthouse.http_server.http.forwarding import Forwarding
+from guesthouse.http_server.http.login.login import local_path
 from guesthouse.http_server.http.node_api import NodeApi
 from guesthouse.http_server.http.own_origin import OwnOrigin
 from guesthouse.http_server.http.process_routes import ProcessPages
-from guesthouse.http_server.http_connection import HttpConnection, TakesOver
-from guesthouse.http_server.listening import BACKLOG, HTTP, CannotListen, Listeners
-from guesthouse.http_server.refusals import HSTS
+from guesthouse.http_server.http_connection import TakesOver
+from guesthouse.http_server.listening import HTTP, Listeners
 from guesthouse.http_server.routing.origin import shown_address
+from guesthouse.http_server.server_config import server_config
 from guesthouse.http_server.sessions.handed_channel import HandedChannel
 from guesthouse.http_server.state.admission import Admission
-from guesthouse.http_server.state.client_log import SOURCE, ClientFaultLog
+from guesthouse.http_server.state.client_log import ClientFaultLog
 from guesthouse.http_server.state.connection_limits import ConnectionAdmission
-from guesthouse.http_server.state.pending_responses import BodyBudget, PendingResponses
+from guesthouse.http_server.state.pending_responses import PendingResponses
 from guesthouse.http_server.state.relays import Relays
+from guesthouse.http_server.token_actions import TokenActions
 from guesthouse.http_server.websocket.connection import WebSocketConnection
 from guesthouse.http_server.websocket.resumable.handed_channels import HandedChannels
-
-vars(uvicorn)["Config"] = Config
-"""Where uvicorn's own modules look for it: they find it there while the package itself is put off (`cli/run.py`)."""
 
 CLOSE_SECONDS: Final = 2.0
 """Seconds that a shutdown waits for clients to answer their close frames."""
 
-_KEEP_ALIVE_SECONDS: Final = 5
-_DEADLINES_AT_ONCE: Final = 8
-_LATE_SECONDS: Final = 1.0
-_BODIES_AT_ONCE: Final = 16
 
-
-class HttpServer(HttpServerActions):
+class HttpServer(TokenActions):
     """A node's HTTP server.
 
     ```
@@ -98,27 +83,12 @@ class HttpServer(HttpServerActions):
         *,
         wait: bool = False,
     ) -> None:
-        revoked = self._revoked = RevocationList(home, time.time())
-        self._login_key = credentials.LoginKey(home)
-        tokens = Tokens(
-            router.node,
-            credentials.load_secret(home),
-            revoked.__contains__,
-            self._login_key,
-            settings.http.renewable_seconds,
-        )
-        required = settings.http.local_access == "secret"
-        local = LocalAccess(credentials.load_local_secret(home), required)
-        context = new_context(router, log, settings, tokens, local)
-        self._home = home
+        super().__init__(router, log, settings, home)
         self.front: Front | None = None
         """What holds the clients' sockets, if not this; set before it is entered."""
-        exchanges = PendingResponses(context.router.forget)
-        super().__init__(context, exchanges)
-        bodies = BodyBudget(_BODIES_AT_ONCE * settings.connections.http_body_bytes)
-        self._login = Login(context, home, bodies, revoked, self.family_revoked)
+        context, exchanges, bodies = self._context, self._exchanges, self._bodies
         own_origin, routes = OwnOrigin(context, self._login), DirectRoutes(context)
-        pages = ProcessPages(context, exchanges, self._login, bodies, own_origin, routes)
+        pages = ProcessPages(context, self._login, Forwarding(context, exchanges, bodies), own_origin, routes)
         api = NodeApi(context, bodies, credentials.load_node_key(home))
         self._app = HttpApp(context, self._login, pages, api)
         self._stack = AsyncExitStack()
@@ -136,7 +106,7 @@ class HttpServer(HttpServerActions):
         http = self._context.settings.http
         listening = self._listeners.listen(HTTP, http.host, http.port)
         try:
-            config = self._config(self._context.settings)
+            config = server_config(self._context.settings, self._app, WebSocketConnection)
             server = self._server = AcceptingServer(self._context, config, self.front)
         except BaseException:
             listening.close()
@@ -145,7 +115,7 @@ class HttpServer(HttpServerActions):
         if self._listeners.passed(HTTP):
             self._host = host
         tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
-        self._sweeper = tasks.create_task(self._sweep())
+        self._sweeper = tasks.create_task(run_deadlines(self._context))
         if self._wait:
             server.may_accept.clear()
         tasks.create_task(server.serve([listening]))
@@ -299,28 +269,6 @@ class HttpServer(HttpServerActions):
                     changed.clear()
                     await changed.wait()
 
-    async def _sweep(self) -> None:
-        context = self._context
-        tick = _tick(context.settings.connections)
-        loop = asyncio.get_running_loop()
-        while True:
-            due = loop.time() + tick
-            await asyncio.sleep(tick)
-            if loop.time() - due > _LATE_SECONDS:
-                await asyncio.sleep(tick)  # the node was suspended: first read what clients sent meanwhile
-            self._run_deadlines()
-
-    def _run_deadlines(self) -> None:
-        """Run deadlines that have passed. If there are many, the rest run in later iterations of the loop."""
-        context = self._context
-        try:
-            more = context.deadlines.run(context.monotonic(), _DEADLINES_AT_ONCE)
-        except Exception:
-            context.log.write(SOURCE, "error", f"a deadline failed: {traceback.format_exc()}")
-            return
-        if more:
-            context.turns.add(self._run_deadlines)
-
     def side_context(self, connections: int, source: str) -> Context:
         """State for a listener beside this one, with a limit on connections of its own. One address has three quarters
         of them at most, so that it does not keep others out.
@@ -345,49 +293,10 @@ class HttpServer(HttpServerActions):
             tls: whether it has this server's certificate; without one, nothing is encrypted.
             websockets: what takes upgrades to WebSocket; by default nothing does.
         """
-        config = self._config(context.settings, app, tls=tls, websockets=websockets or "none")
+        config = server_config(context.settings, app, websockets or "none", tls=tls)
         server = AcceptingServer(context, config)
         self._sides.append(server)
         return server
-
-    def _config(
-        self,
-        settings: Settings,
-        side: ASGIApp | None = None,
-        *,
-        tls: bool = True,
-        websockets: TakesOver | Literal["none"] = WebSocketConnection,
-    ) -> Config:
-        http = settings.http if tls else replace(settings.http, tls_cert=None, tls_key=None)
-        config = Config(
-            cast(Any, side or self._app),
-            http=HttpConnection,
-            ws=cast(Any, websockets),
-            loop="none",
-            lifespan="off",
-            interface="asgi3",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            backlog=BACKLOG,
-            timeout_keep_alive=_keep_alive(settings.connections),
-            ssl_certfile=http.tls_cert,
-            ssl_keyfile=http.tls_key,
-            headers=[HSTS] if http.tls_cert else [],
-        )
-        if http.tls_key and not http.tls_cert:
-            raise CannotListen(
-                f"tls_key is {http.tls_key}, but tls_cert is not set: set it to a PEM certificate chain"
-            )
-        try:
-            config.load()
-        except (OSError, ssl.SSLError, AssertionError, ValueError) as error:
-            raise CannotListen(
-                f"cannot load TLS certificate {http.tls_cert} with {_describe_key(http.tls_key)} ({error}): "
-                "give a PEM certificate chain and its key"
-            ) from None
-        return config
 
     def reload(self, settings: Settings) -> None:
         """Apply settings and reload the certificate, for new connections.
@@ -395,7 +304,7 @@ class HttpServer(HttpServerActions):
         Raises:
             CannotListen: the certificate or its key cannot be loaded; nothing has changed.
         """
-        tls = self._config(settings).ssl
+        tls = server_config(settings, self._app, WebSocketConnection).ssl
         if self._server is not None:
             self._server.set_tls(tls)
         self._context.apply(settings)
@@ -420,80 +329,6 @@ class HttpServer(HttpServerActions):
         query = {"token": token} if redirect == "/" else {"token": token, "redirect": local_path(redirect)}
         return f"{self.url}/login?{urlencode(query, safe='/:')}"
 
-    def issue_token(self, ttl: float, scope: Scope | None = None, *, renewable: bool = True) -> str:
-        """Issue an auth token that is valid for `ttl` seconds, and unless it is `renewable`, no longer."""
-        return self._context.tokens.issue(ttl, self._context.now(), scope or Scope(), renewable=renewable)
-
-    def family_of(self, token: str) -> tuple[str, int]:
-        """Family of a token of this node, and when that ends."""
-        known = self._context.tokens.revocable(token)
-        if known is None:
-            raise ValueError("no token of this node")
-        return known
-
-    def mac(self, purpose: bytes, data: bytes) -> bytes:
-        """A MAC by the key that signs tokens, until that is replaced."""
-        return self._context.tokens.mac(purpose, data)
-
-    async def revoke_family(self, family: str, ends: int) -> None:
-        """Revoke a family of tokens without holding up the node, as `revoke` does."""
-        now = self._context.now()
-        try:
-            if family not in self._revoked and ends > now:
-                await asyncio.to_thread(self._revoked.add, family, ends, now)
-        finally:
-            self.family_revoked(family)
-
-    def revoke(self, token: str) -> bool:
-        """Revoke a token's family and close its channels with 1008. Durable on return.
-
-        Returns:
-            False when it is not a token of this node.
-
-        Raises:
-            CredentialsError: the revocation cannot be saved; it holds until the node exits.
-        """
-        known = self._context.tokens.revocable(token)
-        if known is None:
-            return False
-        family, ends = known
-        try:
-            self._revoked.add(family, ends, self._context.now())
-        finally:
-            self.family_revoked(family)
-        return True
-
-    def revoke_all(self) -> None:
-        """Revoke all tokens, one-time links, tickets and tokens being issued for current requests. Durable on return.
-
-        Raises:
-            CredentialsError: the new signing key cannot be saved; nothing is revoked.
-        """
-        self._context.tokens.sign_with(credentials.replace_secret(self._home))
-        self._login.forget_unused()
-        self._end_channels(lambda connection: bool(connection.token_family))
-
-    def password_changed(self) -> None:
-        """End logins made with the old password: links, tickets and channels. Their cookies are already invalid."""
-        self._login.forget_unused()
-        key = self._login_key()
-        self._end_channels(lambda connection: connection.token_login not in (None, key))
-
-    def family_revoked(self, family: str) -> None:
-        """Close the channels opened with tokens of a family."""
-        self._end_channels(lambda connection: connection.token_family == family)
-
-    def _end_channels(self, is_revoked: Callable[[Channel], bool]) -> None:
-        for connection in tuple(self._context.connections):
-            if is_revoked(connection):
-                connection.end(TOKEN_REVOKED)
-        for channel in self._context.sessions:
-            if is_revoked(channel):
-                channel.revoke(TOKEN_REVOKED)
-        for relayed in tuple(self._context.relayed):
-            if is_revoked(relayed):
-                relayed.end(TOKEN_REVOKED)
-
     def serve_ui(self, process_id: ProcessId, folder: Path) -> None:
         """Serve the files of `folder` at `/<process-id>/` to logged-in users."""
         self._context.ui_folders[canonical(process_id)] = folder
@@ -503,26 +338,3 @@ class HttpServer(HttpServerActions):
         """Stop serving a process's files."""
         self._context.ui_folders.pop(canonical(process_id), None)
         self._changed(process_id)
-
-
-def _describe_key(tls_key: str | None) -> str:
-    return "the key in the same file (tls_key is not set)" if tls_key is None else f"key {tls_key}"
-
-
-def _keep_alive(limits: ConnectionLimits) -> int:
-    """Keep-alive time-out in seconds, at most that of a request's headers."""
-    return max(1, min(_KEEP_ALIVE_SECONDS, int(limits.handshake_seconds)))
-
-
-def _tick(limits: ConnectionLimits) -> float:
-    """Seconds between checks of the deadlines: a quarter of the shortest, clamped."""
-    shortest = min(
-        limits.handshake_seconds,
-        limits.register_seconds,
-        limits.ping_seconds,
-        limits.pong_seconds,
-        limits.close_seconds,
-        limits.resume_seconds,
-        limits.acknowledge_seconds,
-    )
-    return min(0.5, max(0.01, shortest / 4))

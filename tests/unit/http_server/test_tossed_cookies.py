@@ -9,7 +9,7 @@ import pytest
 
 from guesthouse.core.config import HttpSettings
 from guesthouse.http_server.auth.tokens import Scope, Tokens
-from guesthouse.http_server.http.tossed_cookies import MOST_REMOVALS, names_in, removals
+from guesthouse.http_server.http.login.tossed_cookies import MOST_REMOVALS, names_in, removals
 
 from .conftest import CHAT, NODE, OTHER, House, Start
 from .test_hosts import LABEL, PAGE, bind, own

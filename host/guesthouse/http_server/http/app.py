@@ -22,7 +22,7 @@ from guesthouse.http_server.auth.access import NoSuchPackage
 from guesthouse.http_server.context import Context
 from guesthouse.http_server.http.client_script import CLIENT_SCRIPT, client_script
 from guesthouse.http_server.http.direct_request import DirectAnswers
-from guesthouse.http_server.http.login import Login
+from guesthouse.http_server.http.login.login import Login
 from guesthouse.http_server.http.node_api import NodeApi
 from guesthouse.http_server.http.own_origin import SHARE_PATH
 from guesthouse.http_server.http.process_routes import ProcessPages
@@ -57,7 +57,9 @@ class HttpApp:
 
     def __init__(self, context: Context, login: Login, processes: ProcessPages, api: NodeApi) -> None:
         self.context = context
-        self.direct = DirectAnswers(context, processes.exchanges, processes.bodies, processes.routes)
+        self.direct = DirectAnswers(
+            context, processes.forwarding.exchanges, processes.forwarding.bodies, processes.routes
+        )
         """Answers what it can before a request gets here."""
         self.login = login
         self.processes = processes

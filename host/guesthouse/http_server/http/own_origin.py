@@ -18,7 +18,7 @@ from guesthouse.http_server import close_codes, html_pages
 from guesthouse.http_server.auth.access import SHARED_REALM
 from guesthouse.http_server.auth.tokens import Claims, Scope
 from guesthouse.http_server.context import Context
-from guesthouse.http_server.http.login import Login, local_path
+from guesthouse.http_server.http.login.login import Login, local_path
 from guesthouse.http_server.http.page_policy import PagePolicy
 from guesthouse.http_server.http.requests import RequestHeaders, peer_of, raw_path
 from guesthouse.http_server.refusals import PAGE_HEADERS, refused

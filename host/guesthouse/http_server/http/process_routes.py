@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import re
-from functools import partial
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote
@@ -17,21 +14,20 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from guesthouse.core.address import ForeignProcess, ProcessId
-from guesthouse.core.messages import HttpResponse, IncomingHttpRequest
 from guesthouse.core.ports import ProcessPort
 from guesthouse.http_server import close_codes
-from guesthouse.http_server.auth.tokens import COOKIE_PREFIXES, Claims
+from guesthouse.http_server.auth.tokens import Claims
 from guesthouse.http_server.close_codes import Refusal
 from guesthouse.http_server.context import Context
 from guesthouse.http_server.http.direct_routes import DirectRoute, DirectRoutes, facts_of
-from guesthouse.http_server.http.guest_response import headers_for_guest, response_from_guest
-from guesthouse.http_server.http.login import Login
+from guesthouse.http_server.http.forwarding import Forwarding, content_request
+from guesthouse.http_server.http.login.login import Login
+from guesthouse.http_server.http.our_script import our_script
 from guesthouse.http_server.http.own_origin import OwnOrigin, target_of
 from guesthouse.http_server.http.page_policy import PagePolicy
 from guesthouse.http_server.http.requests import (
     RequestHeaders,
     RequestRefused,
-    body_of,
     is_navigation,
     peer_of,
     raw_path,
@@ -40,32 +36,15 @@ from guesthouse.http_server.http.static_files import file_answer, find_file, sta
 from guesthouse.http_server.refusals import PAGE_HEADERS, refused, refused_page, wants_page
 from guesthouse.http_server.routing.bindings import HttpBinding, Match, UiBinding
 from guesthouse.http_server.routing.hosts import NO_SITE
-from guesthouse.http_server.routing.origin import origin_of, shown_address
+from guesthouse.http_server.routing.origin import origin_of
 from guesthouse.http_server.routing.paths import (
     MAX_PATH,
     BadPath,
     ProcessPath,
-    below_process,
-    query_params,
     split_process_path,
 )
-from guesthouse.http_server.state.pending_responses import BodyBudget, PendingResponse, PendingResponses
-from guesthouse.http_server.state.relays import ContentRequest
-
-TIMEOUT_HEADER: Final = "guesthouse-timeout"
-"""Time-out for the process's response, in seconds."""
-
-_OLD_TIMEOUT_HEADERS: Final = ("x-hyperware-http-server-timeout", "x-kinode-http-server-timeout")
-"""The same, as sent by tools of Hyperware and the Kinode OS, in whole seconds; other values are ignored."""
 
 _SAFE: Final = ("GET", "HEAD")
-_SECONDS: Final = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?")
-_OUR_CALL: Final = """Object.defineProperty(window.our, "token", {value: async () => {
-  await fetch(%s, {cache: "no-store"});
-  const name = %s, pair = document.cookie.split("; ").find((pair) => pair.startsWith(name));
-  return pair === undefined ? null : pair.slice(name.length);
-}});
-"""
 _PACKAGE_UI: Final = UiBinding((), authenticated=True, local_only=False)
 """Default binding of a package's `ui` folder."""
 
@@ -74,9 +53,8 @@ class ProcessPages(Struct, frozen=True):
     """Serves all requests that are not for the node itself."""
 
     context: Context
-    exchanges: PendingResponses
     login: Login
-    bodies: BodyBudget
+    forwarding: Forwarding
     own_origin: OwnOrigin
     routes: DirectRoutes
 
@@ -145,12 +123,12 @@ class ProcessPages(Struct, frozen=True):
             hsts = policy.scheme == "https" and request.scope["scheme"] != "https"
             route = DirectRoute(process, match, policy, hsts)
         if binding.elsewhere:
-            wanted = self._content(request, authenticated=binding.authenticated, file=False)
-            response = await self._fetched(request, process, wanted)
+            wanted = content_request(request, authenticated=binding.authenticated, file=False)
+            response = await self.forwarding.fetch(request, process, wanted)
         elif binding.static is None:
             if route is not None:
                 self._keep(request, route)
-            response = await self._ask(request, process, match, claims)
+            response = await self.forwarding.ask(request, process, match, claims)
         elif request.method in _SAFE:
             if binding.static.is_large:
                 await asyncio.to_thread(getattr, binding.static, "etag")
@@ -222,7 +200,7 @@ class ProcessPages(Struct, frozen=True):
         self, request: Request, process: ProcessId | None, policy: PagePolicy | None = None
     ) -> Response:
         """Serve `our.js`, which tells a page its node and process, and set the page's cookie."""
-        response = our_js(self.context.router.node, None if process is None else process.plain)
+        response = our_script(self.context.router.node, None if process is None else process.plain)
         headers = RequestHeaders(request)
         if process is None or self.context.access.wrong_host(process, headers, secure=False) is not None:
             return response
@@ -251,41 +229,6 @@ class ProcessPages(Struct, frozen=True):
         now, safe = self.context.now(), request.method in _SAFE
         return self.context.access.admit(process, headers, peer, now, secure=binding.secure, safe=safe)
 
-    async def _ask(
-        self, request: Request, process: ProcessPort, match: Match[HttpBinding], claims: Claims | None
-    ) -> Response:
-        limits, seconds = self.context.settings.connections, self._seconds(request, match.binding)
-        async with body_of(request, limits.http_body_bytes, self.bodies, limits.handshake_seconds) as body:
-            answered: asyncio.Future[HttpResponse | Refusal] = asyncio.get_running_loop().create_future()
-            with self.exchanges.open(process.id, partial(_set, answered)) as pending:
-                mime = request.headers.get("content-type")
-                if process.gone or not process.post_http(
-                    pending.http_id, _incoming(request, match, claims), mime, body
-                ):
-                    return refused_page(request, close_codes.MAILBOX_FULL, retry_after=1)
-                answer = await _answered(request, pending, answered, seconds)
-        if answer is None:
-            return refused_page(request, close_codes.NO_ANSWER)
-        if isinstance(answer, Refusal):
-            return refused_page(request, answer, retry_after=1)
-        return response_from_guest(answer)
-
-    def _seconds(self, request: Request, binding: HttpBinding) -> float:
-        """Time-out of the process's response: by the request, its binding or the settings."""
-        limits = self.context.settings.connections
-        value = request.headers.get(TIMEOUT_HEADER)
-        if value is not None:
-            if _SECONDS.fullmatch(value.strip()) is None:
-                raise RequestRefused(close_codes.BAD_REQUEST)
-            return min(float(value), limits.http_longest_response_seconds)
-        for name in _OLD_TIMEOUT_HEADERS:
-            value = request.headers.get(name, "").strip()
-            if value.isascii() and value.isdigit():
-                return min(float(value[:9]), limits.http_longest_response_seconds)
-        if binding.response_seconds is not None:
-            return min(binding.response_seconds, limits.http_longest_response_seconds)
-        return limits.http_response_seconds
-
     async def _file(
         self,
         request: Request,
@@ -313,8 +256,8 @@ class ProcessPages(Struct, frozen=True):
             return None if fallback else _only_safe()
         if isinstance(process.id, ForeignProcess):
             page = wants_page(request) and not fallback
-            wanted = self._content(request, authenticated=binding.authenticated, file=True, page=page)
-            fetched = await self._fetched(request, process, wanted)
+            wanted = content_request(request, authenticated=binding.authenticated, file=True, page=page)
+            fetched = await self.forwarding.fetch(request, process, wanted)
             response = None if fetched.status_code == HTTPStatus.NOT_FOUND else fetched
         else:
             response = await self._found(request, requested, binding, fallback=fallback)
@@ -326,31 +269,6 @@ class ProcessPages(Struct, frozen=True):
     def _has_files(self, process: ProcessId) -> bool:
         """Whether a process's package has a folder `ui`."""
         return process in self.context.ui_folders or self.context.bindings.has_files(process)
-
-    def _content(
-        self, request: Request, *, authenticated: bool, file: bool, page: bool = False
-    ) -> ContentRequest:
-        """What to ask another node for."""
-        kept = ("range", "if-range", "if-none-match", "if-modified-since")
-        headers = tuple((name, value) for name, value in request.headers.items() if name in kept)
-        return ContentRequest(
-            request.method, below_process(raw_path(request)), headers, authenticated, file, page
-        )
-
-    async def _fetched(self, request: Request, process: ProcessPort, wanted: ContentRequest) -> Response:
-        """Content of another node."""
-        relays, process_id = self.context.relays, process.id
-        if relays is None or not isinstance(process_id, ForeignProcess):
-            return refused_page(request, close_codes.NOT_FOUND)
-        answered: asyncio.Future[HttpResponse | Refusal] = asyncio.get_running_loop().create_future()
-        seconds = self.context.settings.connections.http_response_seconds
-        with self.exchanges.open(process_id, partial(_set, answered)) as pending:
-            if process.gone or not relays.fetch(process_id, pending.http_id, wanted):
-                return refused_page(request, close_codes.MAILBOX_FULL, retry_after=1)
-            answer = await _answered(request, pending, answered, seconds)
-        if answer is None:
-            return refused_page(request, close_codes.NO_ANSWER)
-        return refused_page(request, answer) if isinstance(answer, Refusal) else response_from_guest(answer)
 
     async def _found(
         self, request: Request, requested: ProcessPath, binding: UiBinding, *, fallback: bool
@@ -381,71 +299,6 @@ class ProcessPages(Struct, frozen=True):
         response = RedirectResponse(where, 303, PAGE_HEADERS)
         self.login.cookies.clear_tossed(request, response, own_paths=("/", policy.path))
         return response
-
-
-def our_js(node: str, process: ProcessId | None) -> Response:
-    """The script `our.js`. `our.token()` refreshes the readable cookie and returns its value."""
-    process_id = "" if process is None else str(process)
-    our = json.dumps({"node": node, "process": process_id})
-    script = f"window.our = {our};\n"
-    if process is not None:
-        script += _OUR_CALL % (
-            json.dumps(f"/{process_id}/our.js"),
-            json.dumps(f"{COOKIE_PREFIXES[0]}{node}="),
-        )
-    headers = {
-        "Cache-Control": "no-store",
-        "Vary": "Referer",
-        "X-Content-Type-Options": "nosniff",
-        "Cross-Origin-Resource-Policy": "same-origin",
-    }
-    return Response(script, headers=headers, media_type="text/javascript")
-
-
-def _set(answered: asyncio.Future[HttpResponse | Refusal], answer: HttpResponse | Refusal) -> None:
-    """Set the answer, unless nobody waits any more."""
-    if not answered.done():
-        answered.set_result(answer)
-
-
-async def _answered(
-    request: Request,
-    pending: PendingResponse,
-    answered: asyncio.Future[HttpResponse | Refusal],
-    seconds: float,
-) -> HttpResponse | Refusal | None:
-    """Wait for the response; None on a time-out. Ends at once when the client disconnects."""
-    async with asyncio.TaskGroup() as tasks:
-        watch = tasks.create_task(_end_with_client(request, pending))
-        try:
-            async with asyncio.timeout(seconds):
-                return await answered
-        except TimeoutError:
-            return None
-        finally:
-            watch.cancel()
-
-
-async def _end_with_client(request: Request, pending: PendingResponse) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    pending.settle(close_codes.BAD_REQUEST)  # not sent: the client is gone
-
-
-def _incoming(request: Request, match: Match[HttpBinding], claims: Claims | None) -> IncomingHttpRequest:
-    peer = peer_of(request)
-    query = request.scope["query_string"].decode("latin-1")
-    headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw)
-    return IncomingHttpRequest(
-        method=request.method,
-        url=origin_of(peer.scheme, request.headers.get("host", "")) + target_of(request),
-        bound_path=match.binding.pattern.text,
-        headers=headers_for_guest(headers),
-        url_params=match.params,
-        query_params=query_params(query),
-        source_socket_addr=shown_address(peer.address, peer.port),
-        claims=None if claims is None else claims.custom,
-    )
 
 
 def _only_safe() -> Response:

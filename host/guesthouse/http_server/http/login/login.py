@@ -6,14 +6,13 @@ import asyncio
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, TypeAlias
-from urllib.parse import parse_qs, quote, urlencode
+from typing import Final
+from urllib.parse import quote, urlencode
 
 from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 
-from guesthouse.core.json_text import read_json
 from guesthouse.http_server import close_codes, html_pages
 from guesthouse.http_server.auth import credentials
 from guesthouse.http_server.auth.access import SHARED_REALM
@@ -23,32 +22,23 @@ from guesthouse.http_server.auth.tokens import (
     SESSION_SECONDS,
     AuthError,
     Claims,
-    LoginThrottle,
     OneTimeTokens,
     Scope,
 )
 from guesthouse.http_server.context import Context
+from guesthouse.http_server.http.login.credential_check import WRONG_PASSWORD, CredentialCheck, Realm
+from guesthouse.http_server.http.login.login_attempt import MAX_BODY, Attempt, read_attempt
+from guesthouse.http_server.http.login.session_cookies import SessionCookies
 from guesthouse.http_server.http.requests import RequestHeaders, body_of, peer_of
-from guesthouse.http_server.http.session_cookies import SessionCookies
 from guesthouse.http_server.refusals import PAGE_HEADERS, note_failed_login, refused
 from guesthouse.http_server.routing.origin import counted_as, forwarded_for
 from guesthouse.http_server.routing.subdomains import processes_on
 from guesthouse.http_server.state.pending_responses import BodyBudget
 
-_MAX_BODY = 16 * 1024
-_MAX_WAITING = 8
-
-WRONG_PASSWORD = "Wrong password."  # noqa: S105 - a message
 USED_LINK = "This login link was already used or is older than 10 minutes. Ask for a new one."
-NO_PASSWORD = "This node has no password. Use a login link or a token."  # noqa: S105 - a message
 TOO_SOON = "Too many failed logins from your address. Your input was not checked: wait, then try again in {seconds} s."
 BUSY = "Too many logins at once. Your input was not checked: try again in a second."
-PAGE_TOKEN = "This token was issued for a page. Log in with another."  # noqa: S105 - a message
-NOTHING_GIVEN = "Enter the password or a token."
-
-
-_Realm: TypeAlias = tuple[str | None, ...]
-_NODE_ITSELF: Final[_Realm] = (None,)
+_NODE_ITSELF: Final[Realm] = (None,)
 
 
 class _Package(Struct, frozen=True):
@@ -58,15 +48,6 @@ class _Package(Struct, frozen=True):
     place: str
     """Its own origin, `scheme://host`."""
     processes: tuple[str, ...]
-
-
-class _Attempt(Struct, frozen=True):
-    """Credentials of a login: the hash of the password, or a token."""
-
-    password_hash: str = ""
-    token: str = ""
-    subdomain: str | None = None
-    from_form: bool = False
 
 
 class Login:
@@ -92,9 +73,7 @@ class Login:
         self.one_time = OneTimeTokens()
         self.tickets = Tickets()
         self.cookies = SessionCookies(context)
-        self.throttle = LoginThrottle()
-        self._hashing = asyncio.Semaphore(1)
-        self._waiting = 0
+        self._check = CredentialCheck(context, home)
 
     async def show(self, request: Request) -> Response:
         """`GET /login`: the form; with a one-time token or a ticket, log in at once."""
@@ -130,10 +109,10 @@ class Login:
         package = self._package(request)
         if package is not None and attempt.token:
             realm = package.processes  # a token for the node does not grant secure paths
-        wait = self.throttle.wait(address, now)
-        if wait > 0 or self._waiting >= _MAX_WAITING:
+        wait = self._check.wait(address)
+        if wait > 0 or self._check.is_busy:
             return self._too_soon(request, attempt, math.ceil(wait))
-        problem = await self._checked(attempt, realm, address)
+        problem = await self._check.problem_with(attempt, realm, address)
         if problem:
             self.context.client_faults.log(address, "failed login", now)
             return self._failed(request, attempt, problem, 401)
@@ -249,60 +228,12 @@ class Login:
         claimed = request.headers.getlist("x-forwarded-for")
         return counted_as(forwarded_for(address, claimed, self.context.access.trusted_proxies) or address)
 
-    async def _read(self, request: Request) -> _Attempt | None:
-        limits = self.context.settings.connections
-        async with body_of(request, _MAX_BODY, self.bodies, limits.handshake_seconds) as body:
-            if (
-                request.headers.get("content-type", "").partition(";")[0].strip()
-                == "application/x-www-form-urlencoded"
-            ):
-                return _from_form(body)
-            return _from_json(body)
+    async def _read(self, request: Request) -> Attempt | None:
+        seconds = self.context.settings.connections.handshake_seconds
+        async with body_of(request, MAX_BODY, self.bodies, seconds) as body:
+            return read_attempt(request.headers.get("content-type", ""), body)
 
-    async def _checked(self, attempt: _Attempt, realm: _Realm, address: str) -> str:
-        """Check credentials; returns an error message, or an empty string.
-
-        A password counts as failed until it is verified, so that concurrent attempts are throttled, too. Only the
-        password resets the throttle: otherwise the holder of any token could keep guessing.
-        """
-        if attempt.token:
-            _, problem = self._verified(attempt.token, realm)
-            if problem:
-                self.throttle.failed(address, self.context.monotonic())
-            return problem
-        self.throttle.failed(address, self.context.monotonic())
-        if not attempt.password_hash:
-            return NOTHING_GIVEN
-        if not credentials.has_password(self.home):
-            return NO_PASSWORD
-        if not await self._is_password(attempt.password_hash):
-            return WRONG_PASSWORD
-        self.throttle.succeeded(address)
-        return ""
-
-    async def _is_password(self, password_hash: str) -> bool:
-        key = self.context.tokens.login_key()
-        self._waiting += 1
-        try:
-            async with self._hashing:
-                right = await asyncio.to_thread(credentials.check_password, self.home, password_hash)
-        finally:
-            self._waiting -= 1
-        return right and key == self.context.tokens.login_key()  # not changed meanwhile
-
-    def _verified(self, token: str, realm: _Realm) -> tuple[Claims | None, str]:
-        """The claims of a token that is valid in the realm, or an error message."""
-        problem = ""
-        for subdomain in realm:
-            try:
-                claims = self.context.tokens.verify(token, self.context.now(), subdomain)
-            except AuthError as error:
-                problem = f"This token is not valid: {error}."
-            else:
-                return (None, PAGE_TOKEN) if claims.page else (claims, "")
-        return None, problem
-
-    def _too_soon(self, request: Request, attempt: _Attempt, seconds: int) -> Response:
+    def _too_soon(self, request: Request, attempt: Attempt, seconds: int) -> Response:
         """Refuse for now. 0 s means that too many logins are in progress."""
         problem = close_codes.TOO_MANY_LOGINS.reason
         if attempt.from_form:
@@ -310,7 +241,7 @@ class Login:
         return self._failed(request, attempt, problem, 429, seconds or 1)
 
     def _failed(
-        self, request: Request, attempt: _Attempt, problem: str, status: int, retry_after: int | None = None
+        self, request: Request, attempt: Attempt, problem: str, status: int, retry_after: int | None = None
     ) -> Response:
         note_failed_login(request, status)
         if attempt.from_form:
@@ -342,13 +273,13 @@ class Login:
         place = self.context.access.origin(headers, peer_of(request), host)
         return _Package(label, place, processes)
 
-    def _logged_in_to(self, package: _Package, request: Request, realm: _Realm, token: str) -> Response:
+    def _logged_in_to(self, package: _Package, request: Request, realm: Realm, token: str) -> Response:
         """Redirect to the package with a ticket. A login with the password logs in to the node, too."""
         now, tokens = self.context.now(), self.context.tokens
         response = RedirectResponse("/", 303, PAGE_HEADERS)
         self.cookies.clear_tossed(request, response)
         if token:
-            claims, _ = self._verified(token, realm)
+            claims, _ = self._check.verified(token, realm)
         else:
             session = tokens.issue(SESSION_SECONDS, now, Scope(None, session=True))
             self.cookies.set_login(request, response, None, session, SESSION_SECONDS)
@@ -391,12 +322,12 @@ class Login:
         )
         return {**PAGE_HEADERS, "Content-Security-Policy": policy}
 
-    def _logged_in(self, request: Request, response: Response, realm: _Realm, token: str = "") -> Response:
+    def _logged_in(self, request: Request, response: Response, realm: Realm, token: str = "") -> Response:
         """Set the cookies: new sessions, or the given token with its remaining lifetime."""
         now = self.context.now()
         self.cookies.clear_tossed(request, response)
         if token:
-            claims, _ = self._verified(token, realm)
+            claims, _ = self._check.verified(token, realm)
             if claims is not None:
                 left = max(1, int(claims.expiration - now))
                 self.cookies.set_login(request, response, claims.subdomain, token, left)
@@ -430,32 +361,3 @@ def local_path(redirect: str | None) -> str:
 def _is_prefetch(request: Request) -> bool:
     purposes = (request.headers.get(name, "") for name in ("sec-purpose", "purpose", "x-moz"))
     return any("prefetch" in purpose.lower() or "preview" in purpose.lower() for purpose in purposes)
-
-
-def _from_form(body: bytes) -> _Attempt | None:
-    try:
-        fields = parse_qs(body.decode(), max_num_fields=16)
-    except ValueError:
-        return None
-    password, token = fields.get("password", [""])[0], fields.get("token", [""])[0].strip()
-    try:
-        return _Attempt(credentials.password_hash(password) if password else "", token, from_form=True)
-    except UnicodeEncodeError:
-        return None
-
-
-def _from_json(body: bytes) -> _Attempt | None:
-    try:
-        fields = read_json(body, _MAX_BODY)
-    except ValueError:
-        return None
-    if not isinstance(fields, dict):
-        return None
-    given, token, subdomain = (
-        fields.get("password_hash", ""),
-        fields.get("token", ""),
-        fields.get("subdomain"),
-    )
-    if not isinstance(given, str) or not isinstance(token, str) or not isinstance(subdomain, str | None):
-        return None
-    return _Attempt(given, token, subdomain)

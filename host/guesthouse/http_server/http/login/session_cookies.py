@@ -25,9 +25,9 @@ from guesthouse.http_server.auth.tokens import (
     cookie_pairs,
 )
 from guesthouse.http_server.context import Context
+from guesthouse.http_server.http.login.tossed_cookies import MOST_REMOVALS, removals
 from guesthouse.http_server.http.page_policy import PagePolicy
 from guesthouse.http_server.http.requests import RequestHeaders, peer_of, raw_path
-from guesthouse.http_server.http.tossed_cookies import MOST_REMOVALS, removals
 
 _READABLE: Final = "readable"
 _MAX_VERIFIED: Final = 64
