@@ -14,42 +14,31 @@ from guesthouse.core.address import ForeignProcess, ProcessId
 from guesthouse.core.messages import WebSocketOpen, WsMessageType
 from guesthouse.core.ports import ProcessPort
 from guesthouse.http_server import close_codes
-from guesthouse.http_server.auth.access import Peer
 from guesthouse.http_server.channel.carrying_socket import CarryingSocket
 from guesthouse.http_server.channel.channel import Notify
 from guesthouse.http_server.channel.credit_window import relay_limits
 from guesthouse.http_server.channel.encryption import ChannelCipher
 from guesthouse.http_server.channel.framing import encode, frame
-from guesthouse.http_server.channel.session_channel import SessionChannel
 from guesthouse.http_server.close_codes import CloseReason
 from guesthouse.http_server.context import Context
-from guesthouse.http_server.routing.origin import counted_as, shown_address
-from guesthouse.http_server.sessions.control_messages import (
-    ESCAPE,
-    MAX_COUNT,
-    BadControl,
-    is_control,
-    read_control,
-)
+from guesthouse.http_server.routing.origin import shown_address
+from guesthouse.http_server.sessions.control_messages import ESCAPE
 from guesthouse.http_server.sessions.handed_channel import HandedChannel, HandedClose
-from guesthouse.http_server.sessions.retained import BadCount
 from guesthouse.http_server.sessions.session import Phase, Session
 from guesthouse.http_server.state.channels import ChannelRecord
 from guesthouse.http_server.state.timer_wheel import NEVER
 from guesthouse.http_server.websocket.resumable.answers import resumed
+from guesthouse.http_server.websocket.resumable.client_input import ClientInput
 from guesthouse.http_server.websocket.resumable.presence import tell_presence
-from guesthouse.http_server.websocket.resumable.resumable_controls import take_control
 from guesthouse.http_server.websocket.resumable.retaining_outbox import NOWHERE, RetainingOutbox
 
 _TEXT: Final = int(WsMessageType.TEXT)
-_BINARY: Final = int(WsMessageType.BINARY)
-_PONG: Final = int(WsMessageType.PONG)
 
 
 Socket: TypeAlias = "CarryingSocket[ResumableChannel]"
 
 
-class ResumableChannel(SessionChannel):
+class ResumableChannel(ClientInput):
     """One channel over all its sockets. It is the `Feeder` of its process's mailbox.
 
     Args:
@@ -61,10 +50,7 @@ class ResumableChannel(SessionChannel):
         reserved: the id that was reserved for it; 0 when none was.
     """
 
-    __slots__ = ("_close", "_ended", "_forgotten", "_paused", "_peer", "_socket", "realm")
-
-    context: Context
-    outgoing: RetainingOutbox
+    __slots__ = ("_close", "_ended", "_forgotten")
 
     def __init__(
         self,
@@ -75,23 +61,17 @@ class ResumableChannel(SessionChannel):
         socket: Socket | None,
         reserved: int = 0,
     ) -> None:
-        super().__init__(context)
-        self.session = session
+        super().__init__(context, session, socket)
         self.owner = owner
         self.bound_path = event.bound_path
-        self.realm: str | None = None
-        """The sub-domain that its tokens are for."""
-        self.user = ""
         self.window_bits = 0 if socket is None else socket.window_bits
-        self._socket = socket
-        self._paused = self._forgotten = False
+        self._forgotten = False
         self._ended = False
         """Whether the node or the process closed it, with `_close`, of which the client is told also later."""
         self._close: CloseReason | None = None
         self.channel_id = context.channels.add(self, reserved)
         self.opened_at = context.monotonic()
         self._event = replace(event, channel_id=self.channel_id)
-        self._peer = Peer("", 0, "") if socket is None else socket.peer
         limits = context.settings.connections
         transport = NOWHERE if socket is None else socket.transport
         batch, more = relay_limits(limits.outbox_bytes) if isinstance(owner, ForeignProcess) else (0, 0)
@@ -109,116 +89,10 @@ class ResumableChannel(SessionChannel):
         context.deadlines.set(self, self.opened_at + context.settings.connections.acknowledge_seconds)
         process.post_open(self._event, context.settings.connections.outbox_bytes)
 
-    def belong_to(self, family: str, login: str | None, realm: str | None) -> None:
-        """Its token, which has been counted."""
-        self.token_family, self.token_login, self.realm = family, login, realm
-        self.user = f"token {family}" if family else f"address {self.address}"
-
-    @property
-    def address(self) -> str:
-        """What its client is counted by where addresses are."""
-        return counted_as(self._event.forwarded_for or self._peer.address)
-
     def _at(self, socket: Socket, forwarded_for: str | None) -> None:
         self._peer = socket.peer
         source = shown_address(socket.peer.address, socket.peer.port)
         self._event = replace(self._event, source_socket_addr=source, forwarded_for=forwarded_for)
-
-    # From the client.
-
-    def deliver(self, message_type: int, payload: bytes) -> None:
-        """Hand a message of the client to the process."""
-        process = self._process
-        if process is None:
-            return
-        if message_type > _BINARY or payload[:1] == ESCAPE:
-            self._deliver_odd(process, message_type, payload)
-            return
-        session = self.session
-        session.received += 1
-        process.post_push(self.channel_id, message_type, payload, self)
-        if session.received == session.acknowledge_at:
-            self.acknowledge()
-
-    def _deliver_odd(self, process: ProcessPort, message_type: int, payload: bytes) -> None:
-        """What is no ordinary message, or only looks as if it were none."""
-        if message_type > _BINARY:
-            if message_type == _PONG and self._socket is not None and self._socket.was_pinged(payload):
-                return
-            self.messages_in += 1
-            process.post_push(self.channel_id, message_type, payload, self)
-        elif message_type == _TEXT and is_control(payload):
-            self._take_control(payload)
-        else:
-            payload = payload[1:] if message_type == _TEXT else payload
-            self._count(process, message_type, payload)
-
-    def _count(self, process: ProcessPort, message_type: int, payload: bytes) -> None:
-        session = self.session
-        session.received += 1
-        process.post_push(self.channel_id, message_type, payload, self)
-        if session.received == session.acknowledge_at:
-            self.acknowledge()
-
-    def deliver_encrypted(self, message_type: int, payload: bytes) -> None:
-        """The same on an encrypted channel, where every text is a control message."""
-        process, socket = self._process, self._socket
-        if process is None or socket is None or self.cipher is None:
-            return
-        if message_type > _BINARY:
-            self._deliver_odd(process, message_type, payload)
-        elif message_type == _TEXT:
-            if payload[:1] == ESCAPE and is_control(payload):
-                self._take_control(payload)
-            else:
-                socket.refuse(close_codes.BAD_CIPHERTEXT.because("it is text"))
-        else:
-            opened = self.cipher.decrypt(payload)
-            if isinstance(opened, CloseReason):
-                socket.refuse(opened)
-            else:
-                self._count(process, _BINARY, opened)
-
-    def _take_control(self, payload: bytes) -> None:
-        socket = self._socket
-        if socket is None:
-            return
-        try:
-            take_control(self, socket, read_control(payload))
-        except BadControl as error:
-            socket.refuse(close_codes.BAD_CONTROL.because(str(error)))
-        except BadCount:
-            socket.refuse(close_codes.BAD_COUNT)
-
-    def acknowledge(self) -> None:
-        """Tell the client what was received; later, if it does not read."""
-        if self._socket is not None and self.session.received > MAX_COUNT:
-            self._socket.refuse(close_codes.BAD_COUNT)
-        elif self._reads():
-            self.say(self.session.acknowledgement())
-
-    def say(self, control: bytes) -> None:
-        """Send a control message. A client that reads nothing of what waits for it gets none."""
-        if self._socket is not None and self._reads():
-            self._socket.transport.write(frame(_TEXT, control))
-
-    def _reads(self) -> bool:
-        socket, window = self._socket, self.context.settings.connections.outbox_bytes
-        return socket is not None and socket.transport.get_write_buffer_size() < window
-
-    # Its mailbox.
-
-    def pause_reading(self) -> None:
-        """The mailbox is full: neither this socket nor the next is read."""
-        self._paused = True
-        if self._socket is not None:
-            self._socket.pause_reading()
-
-    def resume_reading(self) -> None:
-        """The mailbox has room again."""
-        self._paused = False
-        if self._socket is not None:
-            self._socket.resume_reading()
 
     # To the client.
 
