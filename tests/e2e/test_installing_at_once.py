@@ -15,7 +15,7 @@ from guesthouse.core.capabilities import of_node
 from guesthouse.core.config import HttpSettings, Settings
 from guesthouse.kernel.supervision.supervised import NoSuchProcess, ProcessNotStarted
 from guesthouse.node import installer, offline_installer
-from guesthouse.node.admin_commands import NodeCommands
+from guesthouse.node.commands.node_commands import NodeCommands
 from guesthouse.node.node import Node
 from guesthouse.package.errors import PackageError
 from guesthouse.package.store.installed import read_installed

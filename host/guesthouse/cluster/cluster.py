@@ -9,19 +9,21 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
-from typing import Final, Literal, Protocol, Self
+from typing import Any, Final, Literal, Protocol, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from msgspec import Struct
 from nats.aio.msg import Msg
 
+from guesthouse.cluster.authority_duties import AuthorityDuties
 from guesthouse.cluster.card_bucket import live_subject
 from guesthouse.cluster.card_sync import CardSync
 from guesthouse.cluster.carrier import NatsCarrier, subject_prefix
+from guesthouse.cluster.member_sessions import MemberSessions
 from guesthouse.cluster.membership import member_messages
-from guesthouse.cluster.membership.member_messages import MOST_RECORDS, Latest, Leave, Records
+from guesthouse.cluster.membership.member_messages import Leave
 from guesthouse.cluster.membership.membership import BadMembership, Membership
 from guesthouse.cluster.membership.own_presences import OwnPresences
 from guesthouse.cluster.membership.presence_book import PRESENCE_SECONDS, PresenceBook
@@ -35,15 +37,10 @@ from guesthouse.core.throttled_log import ThrottledLog
 from guesthouse.kernel.cluster.peer_traffic import PeerTraffic
 from guesthouse.kernel.cluster.services import MEMBERSHIP, PeersPort
 
-RENEW_EVERY: Final = 3600.0
-"""Seconds between looks at which cards expire soon."""
+_SAVE_AGAIN_SECONDS: Final = 60.0
 _MOST_LIVE: Final = 200
 """Records, published by anybody, that are verified in a second; those beyond are read from the bucket later."""
 _FAREWELL_SECONDS: Final = 1.0
-_MOST_ASKED: Final = 4
-"""How often a member is sent, in a second, what it says to lack: that may be all cards."""
-_MOST_JOINS: Final = 50
-"""Requests to join that are looked at in a second."""
 
 
 class Joined(PeersPort, Protocol):
@@ -117,9 +114,6 @@ class Cluster:
         self.presences = PresenceBook(cluster_id, self._key_of_speaker)
         self._said = OwnPresences()
         self._live = Throttle(1.0, _MOST_LIVE)
-        self._joins = Throttle(1.0, _MOST_JOINS)
-        self._told = Throttle(5.0)
-        self._asked = Throttle(1.0, _MOST_ASKED)
         self._sync = CardSync(self.connection, self.roster, self._take, log, owns=self._is_authority)
         self._unsaved = asyncio.Event()
         self._saving = asyncio.Lock()
@@ -129,27 +123,43 @@ class Cluster:
         self._speak = asyncio.Event()
         self._ended = asyncio.Event()
         """The node is no member any more."""
-        self._reached: set[str] = set()
         self.roster.on_change = self._changed
         self.connection.on_up = self._on_connected
-        self.peers.register(MEMBERSHIP, self)
+        self._sessions = MemberSessions(
+            self.peers, self.roster, log, self._take, self._leaves, self._speak.set
+        )
+        self.peers.register(MEMBERSHIP, self._sessions)
         self.connection.handle(live_subject(cluster_id), self._on_record)
         self.connection.handle(f"{self._prefix}.presence", self._on_presence)
+        self._duties: AuthorityDuties | None = None
         if membership.authority is not None:
-            self.connection.handle(f"{self._prefix}.join", self._on_join)
+            self._duties = AuthorityDuties(
+                membership.authority,
+                self.roster,
+                self._node,
+                self._prefix,
+                log,
+                self.connection.publish,
+                self.announce,
+                self._sessions.send_records,
+                self._begin,
+            )
+            self.connection.handle(f"{self._prefix}.join", self._duties.on_join)
 
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self.connection)
         await self._tasks.__aenter__()
-        for work in (self._beat, self._save, self._sync.run, self._renew):
-            self._own.append(self._tasks.create_task(work()))
+        for work in (self._beat, self._save, self._sync.run):
+            self._begin(work())
+        if self._duties is not None:
+            self._begin(self._duties.renew())
         self._log.write(SOURCE, "info", f"{self._node} is a node of the cluster {self.membership.shown}")
         if not self.is_member():
             self._out()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._reached.clear()
+        self._sessions.end()
         self.peers.close()
         await end_tasks(list(self._own))
         await self._stack.aclose()  # nothing comes from here on
@@ -218,7 +228,7 @@ class Cluster:
         await self.save()
         records = [*self.roster.successions, *self.roster.newer_than(since)]
         for node in self.peers.nodes():
-            self._send_records(node, records)
+            self._sessions.send_records(node, records)
         self._sync.soon()
 
     async def leave(self, seconds: float) -> bool:
@@ -250,7 +260,7 @@ class Cluster:
         if not self.peers.is_up(presence.node):
             self.peers.connect(presence.node)
         elif presence.latest < self.roster.latest:
-            self._tell_later_cards(presence.node, presence.latest)
+            self._sessions.tell_later_cards(presence.node, presence.latest)
         if presence.latest > self.roster.latest:
             self._sync.soon()
 
@@ -271,98 +281,6 @@ class Cluster:
             return
         if message.data:
             self._take(message.data)
-
-    def _on_join(self, message: Msg) -> None:
-        authority = self.membership.authority
-        if authority is None or not message.reply.startswith(f"{self._prefix}.welcome."):
-            return
-        if self._joins.omitted(0, asyncio.get_running_loop().time()) is None:
-            return
-        since = self.roster.latest
-        answer = authority.admit(message.data, time.time())
-        if answer is None:
-            text = "a request to join was ignored: it has no ticket of this cluster"
-            self._throttled_log.say(SOURCE, "join", text)
-            return
-        data, changed = answer
-        if changed:
-            self._own.append(self._tasks.create_task(self._admit(message.reply, data, since)))
-        else:
-            self.connection.publish(message.reply, data)
-
-    async def _admit(self, reply: str, answer: bytes, since: int) -> None:
-        try:
-            await self.announce(since)
-        except BadMembership as error:
-            self._log.write(SOURCE, "error", f"a node was not admitted: {error}")
-            return
-        self.connection.publish(reply, answer)
-
-    # --- what members say in their sessions: see `PeerService`
-
-    def up(self, node: str) -> None:
-        """A session with a member has begun."""
-        self._reached.add(node)
-        self._speak.set()  # it may not have heard this node yet
-        self._log.write(SOURCE, "info", f"{node} can be reached")
-        latest = Latest(self.roster.latest, len(self.roster.successions))
-        self.peers.send(node, MEMBERSHIP, member_messages.encode(latest))
-
-    def lost(self, node: str) -> None:
-        """It has ended, or none could be made."""
-        if node in self._reached:
-            self._reached.remove(node)
-            self._log.write(SOURCE, "warning", f"{node} cannot be reached any more")
-
-    def room(self, node: str) -> None:
-        """What was not sent is sent with the next session, or when the node says what it knows."""
-
-    def receive(self, node: str, body: bytes) -> None:
-        """A message of a member."""
-        message = member_messages.decode(body)
-        if isinstance(message, Latest):
-            later = message.successions < len(self.roster.successions) or message.serial < self.roster.latest
-            if later and self._asked.omitted(node, asyncio.get_running_loop().time()) is not None:
-                records = [
-                    *self.roster.successions[message.successions :],
-                    *self.roster.newer_than(message.serial),
-                ]
-                self._send_records(node, records)
-        elif isinstance(message, Records):
-            for record in message.records:
-                if not self._take(record):
-                    break  # a member that sends rubbish costs one signature a message
-        elif isinstance(message, Leave):
-            self._let_go(node)
-        else:
-            text = f"a message of {node} about the cluster was ignored: this version does not know it"
-            self._throttled_log.say(SOURCE, f"unknown {node}", text)
-
-    def _let_go(self, node: str) -> None:
-        authority, card = self.membership.authority, self.roster.card_of(node)
-        if authority is None or card is None or card.state != "member" or node == self._node:
-            return
-        since = self.roster.latest
-        authority.issue(node, card.key, "left", time.time())
-        self._send_records(node, self.roster.newer_than(since))
-        self._own.append(self._tasks.create_task(self._announce_leaving(node, since)))
-
-    async def _announce_leaving(self, node: str, since: int) -> None:
-        try:
-            await self.announce(since)
-        except BadMembership as error:
-            self._log.write(SOURCE, "error", f"that {node} left was not saved: {error}")
-
-    def _tell_later_cards(self, node: str, serial: int) -> None:
-        """A node does not know cards that this one has: NATS may have withheld them."""
-        if self._told.omitted(node, asyncio.get_running_loop().time()) is not None:
-            self._send_records(node, [*self.roster.successions, *self.roster.newer_than(serial)])
-
-    def _send_records(self, node: str, records: Sequence[bytes]) -> None:
-        for first in range(0, len(records), MOST_RECORDS):
-            body = member_messages.encode(Records(tuple(records[first : first + MOST_RECORDS])))
-            if self.peers.send(node, MEMBERSHIP, body) is not None:
-                return
 
     # --- cards
 
@@ -435,7 +353,14 @@ class Cluster:
         for node in self.peers.nodes():
             self.peers.forget(node)
 
+    def _leaves(self, node: str) -> None:
+        if self._duties is not None:
+            self._duties.let_go(node)
+
     # --- tasks
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        self._own.append(self._tasks.create_task(work))
 
     async def _beat(self) -> None:
         while True:
@@ -458,18 +383,7 @@ class Cluster:
             except BadMembership as error:
                 self._throttled_log.say(SOURCE, "save", f"changes of the cluster are not saved: {error}")
                 self._unsaved.set()
-                await asyncio.sleep(RENEW_EVERY / 60)
-
-    async def _renew(self) -> None:
-        """The authority renews cards before they expire."""
-        while True:
-            authority, since = self.membership.authority, self.roster.latest
-            if authority is not None and authority.renew(time.time()):
-                try:
-                    await self.announce(since)
-                except BadMembership as error:
-                    self._throttled_log.say(SOURCE, "save", f"renewed cards are not saved: {error}")
-            await asyncio.sleep(RENEW_EVERY)
+                await asyncio.sleep(_SAVE_AGAIN_SECONDS)
 
 
 def _did(card: Card) -> str:

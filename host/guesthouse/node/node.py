@@ -38,7 +38,8 @@ from guesthouse.kernel.supervision.supervisor import Supervisor
 from guesthouse.kernel.workers.pool import Receiver, Worker, WorkerEvents, Workers
 from guesthouse.link.calls import CallHandlers
 from guesthouse.modules.registry import TABLES, Modules, package_folder, package_root
-from guesthouse.node.admin_commands import CommandedNode, NodeCommands
+from guesthouse.node.commands.commanded_node import CommandedNode
+from guesthouse.node.commands.node_commands import NodeCommands
 from guesthouse.node.draining.client_drain import ClientDrain
 from guesthouse.node.draining.finishing import drain
 from guesthouse.node.handing_over import Predecessor, hand_over

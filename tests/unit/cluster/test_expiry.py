@@ -93,5 +93,5 @@ async def test_a_member_that_asks_for_all_cards_again_and_again_gets_them_a_few_
 ) -> None:
     cluster, sessions, _ = world
     for _ in range(1000):
-        cluster.receive(B, member_messages.encode(Latest(0, 0)))
+        cluster._sessions.receive(B, member_messages.encode(Latest(0, 0)))
     assert 1 <= len(sessions.sent) < 100

@@ -7,28 +7,28 @@ is returned to its sender at once, whole, with the reason. Requests that await a
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from typing import Final
 
-from guesthouse.core.address import HTTP_SERVER, RPC, Address, ProcessId, canonical
+from guesthouse.core.address import HTTP_SERVER, Address, ProcessId, canonical
 from guesthouse.core.capabilities import Capability
 from guesthouse.core.config import Settings
-from guesthouse.core.messages import LazyLoadBlob, Request, Response, SendErrorKind
-from guesthouse.core.ports import Answer, ChannelFeeder, HttpServerPort, LogPort, RouterPort
+from guesthouse.core.messages import LazyLoadBlob, Response, SendErrorKind
+from guesthouse.core.ports import Answer, HttpServerPort, LogPort, RouterPort
 from guesthouse.core.timing.clock import Clock
 from guesthouse.kernel.capabilities.authorizer import Authorizer
-from guesthouse.kernel.messaging.modules import Module, ModuleRequest
+from guesthouse.kernel.messaging.module_messages import ModuleMessages
+from guesthouse.kernel.messaging.modules import Module
+from guesthouse.kernel.messaging.node_requests import NodeRequests
 from guesthouse.kernel.messaging.node_sender import TERMINAL, NodeSender
-from guesthouse.kernel.messaging.pending_requests import LONGEST_WAIT, PendingRequest
+from guesthouse.kernel.messaging.pending_requests import PendingRequest
 from guesthouse.kernel.messaging.replies import Refusal, Replies
-from guesthouse.kernel.messaging.request_tracker import RequestTracker
 from guesthouse.kernel.messaging.sender import (
     RemotePort,
     Sender,
     address_of,
     at_node,
+    blob_of,
     size_of,
     size_violation,
 )
@@ -40,14 +40,13 @@ from guesthouse.link.frames import LinkError
 from guesthouse.link.schema import ExitRequest
 from guesthouse.link.to_node import Respond, Send
 
-_FAILED: Final = b'{"Err":"Failed"}'
 _NOTHING_TO_SAY: Final = (b'{"Ok": null}', b'{"Ok": []}')
 """Responses of the HTTP server that are only sent if one is expected; errors always are."""
 _REFUSED: Final = b'{"Err"'
 """Prefix of an error response of the HTTP server: it goes to the sender of the request, even if that inherits."""
 
 
-class Router:
+class Router(NodeRequests):
     """All processes of a node by id. Implements `guesthouse.core.ports.RouterPort`.
 
     Needs a running event loop; `close` stops its timer.
@@ -67,15 +66,10 @@ class Router:
         clock: Clock | None = None,
         replies: Replies | None = None,
     ) -> None:
-        self._node = settings.node
-        self._limits = settings.process
-        self._log = log
-        self._processes: dict[ProcessId, Process] = {}
-        self._modules: dict[ProcessId, Module] = {}
-        self._askers: dict[ProcessId, NodeSender] = {}
         self._replies = replies or Replies(log)
-        self._requests = RequestTracker(self._replies, self._sender, clock or Clock())
-        self._left_to_modules: list[Callable[[], None]] = []
+        super().__init__(settings, self._replies, clock or Clock())
+        self._log = log
+        self._modules = ModuleMessages(settings.node, self._requests, log)
         self.terminal = self.asker(TERMINAL)
         self.rights = Authorizer(settings.node, settings.process.state_bytes, log)
         self.remote: RemotePort | None = None
@@ -115,7 +109,7 @@ class Router:
 
     def add_module(self, module: Module) -> None:
         """Add a runtime module, before the first process."""
-        self._modules[module.id] = module
+        self._modules.add(module)
 
     def add(self, process: Process) -> None:
         """Add a process. Its id must be unused."""
@@ -166,20 +160,15 @@ class Router:
         """
         ids = {}
         for handed in requests:
-            left, sent = max(0.0, handed.left_seconds - away_seconds), handed.sent
+            left = max(0.0, handed.left_seconds - away_seconds)
             waiting = self._requests.take_over(handed, left)
             ids[handed.id] = waiting.id
-            for module in (self._modules[each] for each in waiting.holders if each in self._modules):
-                request = self._module_request(waiting.sender, sent, waiting.id, left, module)
-                waited = max(0.0, (sent.expects_response or 0) - left)
-                self._left_to_modules.append(partial(module.go_on, request, waited))
+            self._modules.take_over(waiting, handed.sent, left)
         return ids
 
     def go_on(self) -> None:
         """All processes are there: modules answer what was taken over."""
-        left, self._left_to_modules = self._left_to_modules, []
-        for answer in left:
-            answer()
+        self._modules.go_on()
 
     def close(self) -> None:
         """Stop the timer of pending requests."""
@@ -206,7 +195,7 @@ class Router:
                 self._to_http_server(sender, sent)
             else:
                 self._replies.give_back(sender, sent, missing)
-        elif (module := self._modules.get(canonical(target.process))) is not None:
+        elif (module := self._modules.find(target.process)) is not None:
             self._to_module(sender, sent, module)
         else:
             self._to_process(sender, sent, target.process)
@@ -259,47 +248,7 @@ class Router:
             answer = Response(response.body, response.inherit, response.metadata)
             self._replies.answer(sender, waiting.sent, source, answer, payload, handed)
 
-    # For the HTTP server.
-
-    def request(
-        self,
-        process: ProcessId,
-        request: Request,
-        blob: LazyLoadBlob | None,
-        answered: Callable[[Answer | SendErrorKind], None],
-        feeder: ChannelFeeder | None = None,
-    ) -> SendErrorKind | None:
-        """See `ports.RouterPort`."""
-        sent = self._deliver(process, request, blob, answered, feeder)
-        return sent if isinstance(sent, str) else None
-
     # For other nodes.
-
-    def deliver(
-        self,
-        process: ProcessId,
-        request: Request,
-        blob: LazyLoadBlob | None,
-        answered: Callable[[Answer | SendErrorKind], None],
-        *,
-        source: Address,
-        rights: Sequence[Capability],
-    ) -> SendErrorKind | None:
-        """Deliver a request of a process of another node.
-
-        Args:
-            process: the receiver.
-            request: the request.
-            blob: its blob.
-            answered: called once, later, with the outcome, if a response is expected.
-            source: the sender.
-            rights: capabilities passed with it.
-
-        Returns:
-            None, or why it was not delivered.
-        """
-        sent = self._deliver(process, request, blob, answered, None, source, rights)
-        return sent if isinstance(sent, str) else None
 
     def asker_of(self, node: str, request_id: int) -> ProcessId | None:
         """The sender of a request that was sent to a node, if it is pending."""
@@ -340,88 +289,6 @@ class Router:
             sender, sent, answer.source, response, answer.blob, as_pairs(answer.capabilities)
         )
 
-    async def ask(
-        self, process: ProcessId, request: Request, blob: LazyLoadBlob | None
-    ) -> Answer | SendErrorKind | None:
-        """See `ports.RouterPort`."""
-        future: asyncio.Future[Answer | SendErrorKind] = asyncio.get_running_loop().create_future()
-        source = Address(self._node, RPC)
-        request_id = self._deliver(process, request, blob, future.set_result, None, source)
-        if isinstance(request_id, str):
-            return request_id
-        if not request_id:
-            return None
-        try:
-            return await future
-        finally:
-            self.forget(request_id)
-
-    def expect(self, answered: Callable[[Answer | SendErrorKind], None]) -> int:
-        """See `ports.RouterPort`."""
-        return self._requests.expect(HTTP_SERVER, LONGEST_WAIT, answered).id
-
-    def forget(self, request_id: int) -> None:
-        """See `ports.RouterPort`."""
-        self._requests.forget(request_id)
-
-    def answer(self, request_id: int, asker: ProcessId, body: bytes, blob: LazyLoadBlob | None) -> bool:
-        """See `ports.RouterPort`."""
-        pending = self._requests.pending
-        waiting = pending.get(request_id)
-        if waiting is None or not pending.holds(waiting, HTTP_SERVER):
-            return False
-        if waiting.sender != asker and not pending.holds(waiting, asker):
-            return False
-        self._requests.answer(waiting, f"{self._node}@{HTTP_SERVER}", body, blob)
-        return True
-
-    def _deliver(
-        self,
-        process: ProcessId,
-        request: Request,
-        blob: LazyLoadBlob | None,
-        answered: Callable[[Answer | SendErrorKind], None],
-        feeder: ChannelFeeder | None,
-        source: Address | None = None,
-        rights: Sequence[Capability] = (),
-    ) -> int | SendErrorKind:
-        """Deliver a request of the HTTP server or of `source`; returns its id, or 0 if no response is expected."""
-        receiver = self._processes.get(canonical(process))
-        if receiver is None:
-            return "no-such-process"
-        mime, payload = (None, None) if blob is None else (blob.mime, blob.bytes)
-        size = len(request.body) + len(payload or b"") + len(request.metadata or "")
-        if feeder is None and receiver.mailbox.refuses():
-            return "mailbox-full"
-        asker = HTTP_SERVER
-        if source is not None:
-            asker = source.process if source.node == self._node else at_node(source.node)
-        if self._requests.pending.size_of(asker) > self._limits.outstanding_bytes:
-            return "mailbox-full"
-        seconds, request_id = request.expects_response, 0
-        if seconds is not None:
-            waiting = self._requests.expect(asker, seconds, answered)
-            self._requests.pending.hold(waiting, receiver.id)
-            request_id = waiting.id
-        sender = str(source or Address(self._node, HTTP_SERVER))
-        message = to_worker.Request(
-            receiver.handle,
-            request_id,
-            sender,
-            request.body,
-            request.inherit,
-            seconds,
-            request.metadata,
-            mime,
-            payload,
-            as_pairs(rights),
-        )
-        receiver.holdings.receive(rights, sender)
-        receiver.post_request(message, size)
-        if feeder is not None:
-            receiver.mailbox.hold_back(feeder.channel_id, feeder)
-        return request_id
-
     def _to_process(self, sender: Sender, sent: Send, target: ProcessId) -> None:
         receiver = self._processes.get(canonical(target))
         if receiver is None:
@@ -444,40 +311,6 @@ class Router:
             self.rights.handed_on(sender, receiver, sent.capabilities),
         )
         receiver.post_request(request, size_of(sent))
-
-    def _to_module(self, sender: Sender, sent: Send, module: Module) -> None:
-        refusal = self.rights.missing_to_message(sender, module.id) or self._check_limits(
-            sender, module.id, sent
-        )
-        if refusal is not None:
-            self._replies.give_back(sender, sent, refusal)
-            return
-        request_id = self._requests.add(sender, sent, module.id)
-        seconds: float | None = sent.expects_response
-        if seconds is None:
-            seconds = self._requests.seconds_left(request_id)
-        request = self._module_request(sender.id, sent, request_id, seconds, module)
-        try:
-            module.request(request)
-        except Exception as error:  # a bug in a module must not end the sender's worker
-            self._log.write(str(module.id), "error", f"failed on a request of {sender.id}: {error!r}")
-            request.answer(_FAILED, None)
-
-    def _module_request(
-        self, sender: ProcessId, sent: Send, request_id: int, seconds: float | None, module: Module
-    ) -> ModuleRequest:
-        def answer(body: bytes, blob: LazyLoadBlob | None) -> None:
-            waiting = self._requests.pending.get(request_id)
-            if waiting is not None:
-                self._requests.answer(waiting, f"{self._node}@{module.id}", body, blob)
-
-        def waits() -> bool:
-            return self._requests.pending.get(request_id) is not None
-
-        return ModuleRequest(Address(self._node, sender), sent.body, _blob(sent), seconds, answer, waits)
-
-    def _sender(self, process: ProcessId) -> Sender | None:
-        return self._processes.get(process) or self._askers.get(process)
 
     def _refusal(self, sender: Sender, receiver: Process, sent: Send) -> Refusal | None:
         if not receiver.public and receiver.id.package_id != sender.id.package_id:
@@ -516,7 +349,7 @@ class Router:
         body = self.http.request(
             Address(self._node, sender.id),
             sent.body,
-            _blob(sent),
+            blob_of(sent),
             lambda: self._requests.add(sender, sent, HTTP_SERVER),
         )
         if body is None:
@@ -526,10 +359,15 @@ class Router:
         elif sent.expects_response is not None or body not in _NOTHING_TO_SAY:
             self._replies.answer(sender, sent, f"{self._node}@{HTTP_SERVER}", Response(body), None)
 
+    def _to_module(self, sender: Sender, sent: Send, module: Module) -> None:
+        refusal = self.rights.missing_to_message(sender, module.id) or self._check_limits(
+            sender, module.id, sent
+        )
+        if refusal is None:
+            self._modules.send(sender, sent, module)
+        else:
+            self._replies.give_back(sender, sent, refusal)
+
     def undelivered(self, request_id: int) -> None:
         """Fail a request that could not be sent to its receiver's worker."""
         self._requests.fail(request_id, "mailbox-full")
-
-
-def _blob(sent: Send) -> LazyLoadBlob | None:
-    return None if sent.blob is None else LazyLoadBlob(sent.mime, sent.blob)

@@ -7,6 +7,7 @@ from typing import Final, Literal, Protocol, TypeAlias
 from guesthouse.core.address import Address, ProcessId
 from guesthouse.core.config import ProcessLimits
 from guesthouse.core.errors import BadAddress
+from guesthouse.core.messages import LazyLoadBlob
 from guesthouse.link.to_node import Send
 from guesthouse.link.to_worker import Response, SendFailure
 
@@ -64,6 +65,11 @@ def size_of(sent: Send) -> int:
         + len(sent.blob or b"")
         + sum(len(issuer) + len(params) for issuer, params in sent.capabilities)
     )
+
+
+def blob_of(sent: Send) -> LazyLoadBlob | None:
+    """The blob of a message."""
+    return None if sent.blob is None else LazyLoadBlob(sent.mime, sent.blob)
 
 
 def size_violation(sent: Send, receiver: ProcessId, waiting: int, limits: ProcessLimits) -> str | None:

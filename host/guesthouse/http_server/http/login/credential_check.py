@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 from guesthouse.http_server.auth import credentials
 from guesthouse.http_server.auth.tokens import AuthError, Claims, LoginThrottle
 from guesthouse.http_server.context import Context
-from guesthouse.http_server.http.login.login_attempt import Attempt
+from guesthouse.http_server.http.login.login_attempt import LoginAttempt
 
 WRONG_PASSWORD: Final = "Wrong password."  # noqa: S105 - a message
 NO_PASSWORD: Final = "This node has no password. Use a login link or a token."  # noqa: S105 - a message
@@ -46,7 +46,7 @@ class CredentialCheck:
         """Whether too many passwords wait to be checked."""
         return self._waiting >= _MAX_WAITING
 
-    async def problem_with(self, attempt: Attempt, realm: Realm, address: str) -> str:
+    async def problem_with(self, attempt: LoginAttempt, realm: Realm, address: str) -> str:
         """Check credentials; returns an error message, or an empty string.
 
         A password counts as failed until it is verified, so that concurrent attempts are throttled, too. Only the

@@ -27,7 +27,7 @@ from guesthouse.http_server.auth.tokens import (
 )
 from guesthouse.http_server.context import Context
 from guesthouse.http_server.http.login.credential_check import WRONG_PASSWORD, CredentialCheck, Realm
-from guesthouse.http_server.http.login.login_attempt import MAX_BODY, Attempt, read_attempt
+from guesthouse.http_server.http.login.login_attempt import MAX_BODY, LoginAttempt, read_attempt
 from guesthouse.http_server.http.login.session_cookies import SessionCookies
 from guesthouse.http_server.http.requests import RequestHeaders, body_of, peer_of
 from guesthouse.http_server.refusals import PAGE_HEADERS, note_failed_login, refused
@@ -228,12 +228,12 @@ class Login:
         claimed = request.headers.getlist("x-forwarded-for")
         return counted_as(forwarded_for(address, claimed, self.context.access.trusted_proxies) or address)
 
-    async def _read(self, request: Request) -> Attempt | None:
+    async def _read(self, request: Request) -> LoginAttempt | None:
         seconds = self.context.settings.connections.handshake_seconds
         async with body_of(request, MAX_BODY, self.bodies, seconds) as body:
             return read_attempt(request.headers.get("content-type", ""), body)
 
-    def _too_soon(self, request: Request, attempt: Attempt, seconds: int) -> Response:
+    def _too_soon(self, request: Request, attempt: LoginAttempt, seconds: int) -> Response:
         """Refuse for now. 0 s means that too many logins are in progress."""
         problem = close_codes.TOO_MANY_LOGINS.reason
         if attempt.from_form:
@@ -241,7 +241,12 @@ class Login:
         return self._failed(request, attempt, problem, 429, seconds or 1)
 
     def _failed(
-        self, request: Request, attempt: Attempt, problem: str, status: int, retry_after: int | None = None
+        self,
+        request: Request,
+        attempt: LoginAttempt,
+        problem: str,
+        status: int,
+        retry_after: int | None = None,
     ) -> Response:
         note_failed_login(request, status)
         if attempt.from_form:

@@ -15,7 +15,7 @@ MAX_BODY: Final = 16 * 1024
 _FORM: Final = "application/x-www-form-urlencoded"
 
 
-class Attempt(Struct, frozen=True):
+class LoginAttempt(Struct, frozen=True):
     """Credentials of a login: the hash of the password, or a token."""
 
     password_hash: str = ""
@@ -24,26 +24,26 @@ class Attempt(Struct, frozen=True):
     from_form: bool = False
 
 
-def read_attempt(content_type: str, body: bytes) -> Attempt | None:
+def read_attempt(content_type: str, body: bytes) -> LoginAttempt | None:
     """Read the body of a request to log in; None if it is not one."""
     if content_type.partition(";")[0].strip() == _FORM:
         return _from_form(body)
     return _from_json(body)
 
 
-def _from_form(body: bytes) -> Attempt | None:
+def _from_form(body: bytes) -> LoginAttempt | None:
     try:
         fields = parse_qs(body.decode(), max_num_fields=16)
     except ValueError:
         return None
     password, token = fields.get("password", [""])[0], fields.get("token", [""])[0].strip()
     try:
-        return Attempt(credentials.password_hash(password) if password else "", token, from_form=True)
+        return LoginAttempt(credentials.password_hash(password) if password else "", token, from_form=True)
     except UnicodeEncodeError:
         return None
 
 
-def _from_json(body: bytes) -> Attempt | None:
+def _from_json(body: bytes) -> LoginAttempt | None:
     try:
         fields = read_json(body, MAX_BODY)
     except ValueError:
@@ -57,4 +57,4 @@ def _from_json(body: bytes) -> Attempt | None:
     )
     if not isinstance(given, str) or not isinstance(token, str) or not isinstance(subdomain, str | None):
         return None
-    return Attempt(given, token, subdomain)
+    return LoginAttempt(given, token, subdomain)

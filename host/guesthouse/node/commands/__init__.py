@@ -1,0 +1,1 @@
+"""The commands that a node accepts on its control socket."""
