@@ -16,7 +16,7 @@ import asyncio
 import os
 import socket
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from time import perf_counter
 from typing import Final, cast
@@ -24,7 +24,7 @@ from typing import Final, cast
 from guesthouse.core.turn import TURN_SECONDS
 from guesthouse.link.busy_poll import BusyPoll
 from guesthouse.link.frames import UNENCODABLE, LinkError, encode, from_worker
-from guesthouse.link.gathering import encode_parts
+from guesthouse.link.gathering import Buffer, encode_parts
 from guesthouse.link.lane import PayloadLane
 from guesthouse.link.pieces import InPieces, taken_out
 from guesthouse.link.schema import Message
@@ -36,6 +36,7 @@ BATCH_BYTES: Final = 1024 * 1024
 BATCH_MESSAGES: Final = 32
 """Messages after which it is, so that the worker starts on a burst while the rest is still being encoded."""
 
+_TOO_LITTLE_MEMORY: Final = LinkError("the node had too little memory for what it was to send")
 _OF_LANE: Final = (Placed, Released)
 
 OnMessage = Callable[[ToNode], None]
@@ -48,7 +49,8 @@ def _drop(message: Message, error: Exception) -> None:
 
 
 class NodeEnd(asyncio.BufferedProtocol):
-    """A link to a worker. Closed by `close`, by end of file, or on the first protocol violation.
+    """A link to a worker. Closed by `close`, by end of file, on the first protocol violation, or where memory is too
+    short to send.
 
     Args:
         on_message: handles a message; may raise `LinkError`, which closes the link.
@@ -219,8 +221,11 @@ class NodeEnd(asyncio.BufferedProtocol):
             return
         if not self._behind:
             self._write(batch, size)
-        elif batch:
+            return
+        if batch:
             self._behind.append(batch)
+        if self._lane is not None and self._lane.must_release:
+            self._write([])  # the worker may need the room before all that waits is sent
 
     def _may_place(self) -> bool:
         """Whether the batch finds room in the lane, so that its large messages need not be split."""
@@ -239,7 +244,7 @@ class NodeEnd(asyncio.BufferedProtocol):
         whole = Whole(handle, small)  # type: ignore[arg-type] # a message with payloads
         try:
             encode([whole])
-        except (LinkError, *UNENCODABLE) as error:
+        except (LinkError, MemoryError, *UNENCODABLE) as error:
             self._on_unsendable(message, error)
             return
         self._behind.append(InPieces(Piece, handle, payloads, whole))
@@ -256,32 +261,44 @@ class NodeEnd(asyncio.BufferedProtocol):
         """Send the next of the waiting frames, which come before the current batch."""
         first = self._behind[0]
         if isinstance(first, list):
+            self._behind.popleft()
             self._write(first)
         elif self._transport is not None:
-            for parts in first.frames():
-                self._transport.writelines(parts)
-        if isinstance(first, list) or first.done:
-            self._behind.popleft()
+            try:
+                for parts in first.frames():
+                    self._transport.writelines(parts)
+            except MemoryError:
+                self._fail(_TOO_LITTLE_MEMORY)
+                return
+            if first.done:
+                self._behind.popleft()
 
     def _write(self, batch: list[Message], size: int = 0) -> None:
         if self._transport is None:
             return
-        lane = self._lane
         try:
-            parts = encode_parts(batch if lane is None else lane.pack(batch, size), size)
-        except (LinkError, *UNENCODABLE):
-            if lane is not None:
-                lane.unpack()
-            parts = [self._encode_each(batch)]
-        if len(parts) == 1:
-            self._transport.write(parts[0])
-        else:
-            self._transport.writelines(parts)
+            parts = self._encoded(batch, size)
+            if len(parts) == 1:
+                self._transport.write(parts[0])
+            else:
+                self._transport.writelines(parts)
+        except MemoryError:  # part of it may be sent, so the worker cannot go on either
+            self._fail(_TOO_LITTLE_MEMORY)
+            return
         self._reads_before = self.reads
         if not self._poll_until:
             self._poll_until = self._busy_poll.begin(perf_counter())
             if self._poll_until:
                 self._loop.call_soon(self._poll)
+
+    def _encoded(self, batch: list[Message], size: int) -> Sequence[Buffer]:
+        lane = self._lane
+        try:
+            return encode_parts(batch if lane is None else lane.pack(batch, size), size)
+        except (LinkError, *UNENCODABLE):
+            if lane is not None:
+                lane.unpack()
+            return [self._encode_each(batch)]
 
     def _encode_each(self, batch: list[Message]) -> bytes | bytearray:
         """Encode the messages of a batch one by one, reporting those that cannot be encoded."""

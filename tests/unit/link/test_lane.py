@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from guesthouse.link import endpoint, to_node, to_worker
 from guesthouse.link import lane as lanes
-from guesthouse.link import to_node, to_worker
 from guesthouse.link.endpoint import BATCH_BYTES, NodeEnd, connect
 from guesthouse.link.frames import LinkError, encode, from_node, from_worker
 from guesthouse.link.lane import LEAST, MOST, PayloadLane
-from guesthouse.link.pieces import Assembly
+from guesthouse.link.pieces import Assembly, InPieces
 from guesthouse.link.ring import ALIGNMENT
 from guesthouse.link.schema import Message
 from guesthouse.link.shared_memory import RING_BYTES, NodeMemory, WorkerMemory
@@ -292,6 +292,42 @@ async def test_a_node_with_nothing_else_to_say_releases(link: Link) -> None:
         (released,) = await link.received(1)
         link.lane.released(released)
     assert link.heard == [push] * 5
+
+
+async def test_a_node_releases_while_a_large_message_waits(link: Link) -> None:
+    large = to_worker.Push(1, 2, 1, bytes(4 * RING_BYTES))
+    link.end.send(large, len(large.payload))
+    assert link.end._behind, "the socket is full, and the worker does not read"
+    push = to_node.Push(1, 2, 1, os.urandom(MOST))
+    await link.say(*link.lane.pack([push], MOST))
+    messages: list[Any] = []
+    while not any(isinstance(message, to_worker.Released) for message in messages):
+        messages = await link.received(1)
+    assert link.heard == [push]
+    assert link.end._behind, "before the large message is sent"
+
+
+async def test_a_node_without_memory_to_send_gives_up_the_worker(
+    link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(endpoint, "encode_parts", exhausted)
+    link.end.send(to_worker.Ping())
+    assert "too little memory" in str(await link.lost)
+
+
+async def test_a_node_without_memory_for_a_large_message_gives_up_the_worker(
+    link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(InPieces, "frames", exhausted)
+    link.end.send(to_worker.Push(1, 2, 1, bytes(4 * RING_BYTES)), 4 * RING_BYTES)
+    link.end.send(to_worker.Ping())
+    assert "too little memory" in str(await link.lost)
 
 
 @pytest.mark.parametrize(
