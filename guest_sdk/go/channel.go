@@ -293,6 +293,9 @@ func PushToExtension(channelID uint32, blob LazyLoadBlob, seconds *uint32) (*Laz
 	return callHTTPServerSendWSExtensionPush(channelID, blob, seconds)
 }
 
+// GetBlobText is the payload of the message received last as text; nil if it has none or is not UTF-8.
+func GetBlobText() *string { return callMessagingGetBlobText() }
+
 // HasBlob says whether the message received last has a payload.
 func HasBlob() bool { return callMessagingHasBlob() }
 

@@ -1610,6 +1610,55 @@ func callMessagingReceive() (Message, error) {
 	return liftMessage(p + 8), nil
 }
 
+type WSMessage struct {
+	ChannelID uint32
+	Text      *string
+	Bytes     *[]byte
+}
+
+func liftWSMessage(p uint32) WSMessage {
+	return WSMessage{
+		ChannelID: load[uint32](p),
+		Text:      liftOptionString(p + 4),
+		Bytes:     liftOptionListUint8(p + 16),
+	}
+}
+
+func lowerWSMessage(p uint32, v WSMessage) {
+	store(p, v.ChannelID)
+	lowerOptionString(p+4, v.Text)
+	lowerOptionListUint8(p+16, v.Bytes)
+}
+
+func liftOptionWSMessage(p uint32) *WSMessage {
+	if load[uint8](p) == 0 {
+		return nil
+	}
+	value := liftWSMessage(p + 4)
+	return &value
+}
+
+func lowerOptionWSMessage(p uint32, v *WSMessage) {
+	store(p, v != nil)
+	if v != nil {
+		lowerWSMessage(p+4, *v)
+	}
+}
+
+//go:wasmimport guesthouse:process/messaging@0.1.0 receive-ws-push
+func hostMessagingReceiveWSPush(result uint32)
+
+// Waits for the next message as `receive` does. A text or binary message of a client is taken with its payload, in one
+// call: its channel, and the payload as text or as bytes. Of any other message it returns none, and leaves it to
+// `receive`, which then returns it without waiting.
+func callMessagingReceiveWSPush() *WSMessage {
+	begin()
+	defer end()
+	p := resultArea()
+	hostMessagingReceiveWSPush(p)
+	return liftOptionWSMessage(p)
+}
+
 //go:wasmimport guesthouse:process/messaging@0.1.0 get-blob
 func hostMessagingGetBlob(result uint32)
 

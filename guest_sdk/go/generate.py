@@ -34,6 +34,7 @@ _TUPLES: Final = {
     ("string", "attribute-value"): ("Attribute", ("Name", "Value")),
     ("u32", "push-error"): ("Refused", ("ChannelID", "Err")),
     ("u32", "close-error"): ("NotClosed", ("ChannelID", "Err")),
+    ("u32", "option", "option"): ("WSMessage", ("ChannelID", "Text", "Bytes")),
     ("address", "request", "option"): ("LastRequest", ("Target", "Request", "Blob")),
     ("address", "request", "option", "option"): ("Sending", ("Target", "Request", "Context", "Blob")),
 }

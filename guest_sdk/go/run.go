@@ -119,6 +119,10 @@ func run() {
 }
 
 func next() {
+	if push := callMessagingReceiveWSPush(); push != nil {
+		handlePush(*push)
+		return
+	}
 	message, err := callMessagingReceive()
 	if err != nil {
 		failure := err.(SendFailure)
@@ -159,8 +163,6 @@ func stack() string {
 
 func handleEvent(event *HTTPServerRequest) {
 	switch event.Kind {
-	case HTTPServerRequestWebSocketPush:
-		handlePush(*event.WebSocketPush)
 	case HTTPServerRequestWebSocketOpen:
 		handleOpen(*event.WebSocketOpen)
 	case HTTPServerRequestWebSocketClose:
@@ -194,23 +196,16 @@ func handleOpen(open WebSocketOpen) {
 	}
 }
 
-func handlePush(push WebSocketPush) {
+func handlePush(push WSMessage) {
 	channel := channels[push.ChannelID]
 	if channel == nil || handlers.OnMessage == nil { // closed by the process while the message was under way
 		return
 	}
-	payload := Payload{IsText: push.MessageType == WSMessageTypeText}
-	switch push.MessageType {
-	case WSMessageTypeText:
-		if text := callMessagingGetBlobText(); text != nil {
-			payload.Data = bytesOf(*text)
-		}
-	case WSMessageTypeBinary:
-		if blob := callMessagingGetBlob(); blob != nil {
-			payload.Data = blob.Bytes
-		}
-	default:
-		return
+	payload := Payload{IsText: push.Text != nil}
+	if payload.IsText {
+		payload.Data = bytesOf(*push.Text)
+	} else if push.Bytes != nil {
+		payload.Data = *push.Bytes
 	}
 	guarded("OnMessage", func() { handlers.OnMessage(channel, payload) })
 }

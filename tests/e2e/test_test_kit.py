@@ -48,6 +48,17 @@ async def test_clocks_of_guests_stand_still_until_they_are_moved(node: TestNode)
         assert seen[1] == round(node.now.timestamp(), 3)
 
 
+async def test_each_run_of_a_process_draws_other_numbers(node: TestNode) -> None:
+    drawn = set[str | bytes]()
+    for process in (CLOCKS, MUTE, CLOCKS):
+        async with node.connect(process) as channel:
+            await channel.receive()
+            await channel.send("draw")
+            drawn.add(await channel.receive())
+        await node.restart(process)
+    assert len(drawn) == 3
+
+
 async def test_a_guest_sleeps_until_its_time_has_come(node: TestNode) -> None:
     async with node.connect(CLOCKS) as channel:
         await channel.receive()

@@ -67,6 +67,10 @@ int gh_spawn(const gh_child *child, gh_process_id *process);
 /* Waits for the next message. Invalidates what the host returned before. */
 const gh_received *gh_receive(void);
 
+/* Waits for the next message, too. A text or binary message of a client is taken with its payload; any other is left to
+ * `gh_receive`, which returns it at once. Invalidates what the host returned before. */
+gh_option_ws_push gh_receive_ws_push(void);
+
 /* The payload of the message received last. */
 gh_option_blob gh_get_blob(void);
 

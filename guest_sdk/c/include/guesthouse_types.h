@@ -211,6 +211,14 @@ typedef struct {
     };
 } gh_received;
 
+/* What `gh_receive_ws_push` returns: valid if `some`, and then with a text or bytes. */
+typedef struct {
+    bool some;
+    uint32_t channel_id;
+    gh_option_string text;
+    gh_option_bytes bytes;
+} gh_option_ws_push;
+
 /* The outcome of `gh_send_and_await_response`. */
 typedef struct {
     bool failed;

@@ -21,6 +21,7 @@ _Static_assert(offsetof(gh_http_server_request, open) == 4, "http-server-request
 _Static_assert(offsetof(gh_message, request) == 8 && sizeof(gh_message) == 96, "message");
 _Static_assert(offsetof(gh_send_error, request) == 40 && sizeof(gh_send_error) == 168, "send-error");
 _Static_assert(offsetof(gh_received, message) == 8 && sizeof(gh_received) == 192, "result<message, send-failure>");
+_Static_assert(sizeof(gh_option_ws_push) == 32 && offsetof(gh_option_ws_push, bytes) == 20, "receive-ws-push");
 _Static_assert(sizeof(gh_answer) == 176, "result<message, send-error>");
 _Static_assert(sizeof(gh_sending) == 128 && offsetof(gh_sending, context) == 88, "a request of send-requests");
 _Static_assert(sizeof(gh_last_request) == 112 && offsetof(gh_last_request, blob) == 88, "a request of on-exit");
@@ -29,6 +30,7 @@ _Static_assert(sizeof(gh_last_request) == 112 && offsetof(gh_last_request, blob)
 
 /* `send-request` and `send-and-await-response` have over 16 flat arguments, so they take them in memory. */
 IMPORT(MESSAGING, "receive") void host_receive(gh_received *result);
+IMPORT(MESSAGING, "receive-ws-push") void host_receive_ws_push(gh_option_ws_push *result);
 IMPORT(MESSAGING, "get-blob") void host_get_blob(gh_option_blob *result);
 IMPORT(MESSAGING, "get-blob-text") void host_get_blob_text(gh_option_string *result);
 IMPORT(MESSAGING, "has-blob") bool host_has_blob(void);
@@ -139,6 +141,14 @@ const gh_received *gh_receive(void) {
     missing.some = false; /* its names were in the arena */
     host_receive(&received);
     return &received;
+}
+
+gh_option_ws_push gh_receive_ws_push(void) {
+    gh_option_ws_push result;
+    gh_abi_empty_arena();
+    missing.some = false;
+    host_receive_ws_push(&result);
+    return result;
 }
 
 gh_option_blob gh_get_blob(void) {

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gc
 import inspect
+import os
 import random
 import sys
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
 from guesthouse_sdk import _json_guard
 from guesthouse_sdk._heap_filling import filling
@@ -37,7 +38,6 @@ def guest(app: ModuleType) -> type:
 
     class Guest:
         def run(self, our: types.Address) -> None:
-            random.seed()  # the seed from the build would be that of every process
             try:
                 address = address_from_wit(our)
                 set_our(address)
@@ -52,9 +52,19 @@ def guest(app: ModuleType) -> type:
     Guest.lasting = lasting_note()  # type: ignore[attr-defined] # for the build
     gc.collect()
     if sys.platform == "wasi":
+        random.seed = _seed  # which the runtime calls as a process starts: else all had the seed of the build
         Guest.filling = filling()  # type: ignore[attr-defined] # to be kept
     gc.freeze()  # keeps what was loaded at build time on pages that processes share
     return Guest
+
+
+_seed_with: Final = random.seed
+_SEED_BYTES: Final = 32
+
+
+def _seed(a: int | float | str | bytes | bytearray | None = None, version: int = 2) -> None:
+    """`random.seed`. By itself it takes 2,496 bytes for a seed, for which a process asks the host ten times."""
+    _seed_with(int.from_bytes(os.urandom(_SEED_BYTES)) if a is None else a, version)
 
 
 def checked_main(main: Any, module: str) -> Main:

@@ -43,7 +43,6 @@ _KERNEL: Final = ProcessId("kernel", "distro", "sys")
 _HANDOVER: Final = b'{"handover": '
 _FAILED: Final = "the process failed to answer"
 _FAILED_TO_OPEN: Final = "the process failed to open the channel"
-_TEXT: Final = types.WsMessageType.TEXT
 _BINARY: Final = types.WsMessageType.BINARY
 
 
@@ -197,6 +196,10 @@ class Process(ProcessTimers, ProcessRoutes, ProcessMessages, ProcessTasks):
         received.is_text = False
         if latest.payload is not None:
             lose_latest()
+        pushed = _wit.messaging.receive_ws_push()
+        if pushed is not None:
+            self._handle_push(*pushed)
+            return
         try:
             raw = _wit.messaging.receive()
         except Err as failure:
@@ -232,9 +235,7 @@ class Process(ProcessTimers, ProcessRoutes, ProcessMessages, ProcessTasks):
                 self.on_response(answer.source, answer)
 
     def _handle_event(self, event: types.HttpServerRequest) -> None:
-        if type(event) is types.HttpServerRequest_WebSocketPush:
-            self._handle_push(event.value)
-        elif type(event) is types.HttpServerRequest_WebSocketOpen:
+        if type(event) is types.HttpServerRequest_WebSocketOpen:
             self._handle_open(event.value)
         elif type(event) is types.HttpServerRequest_WebSocketClose:
             channel = self._forget(event.value)
@@ -243,26 +244,25 @@ class Process(ProcessTimers, ProcessRoutes, ProcessMessages, ProcessTasks):
         elif type(event) is types.HttpServerRequest_Http:
             self._handle_http(event.value)
 
-    def _handle_push(self, push: types.WebSocketPush) -> None:
-        channel = self._by_id.get(push.channel_id)
+    def _handle_push(self, channel_id: int, text: str | None, data: bytes | None) -> None:
+        channel = self._by_id.get(channel_id)
         if channel is None:  # closed by us while this message was under way
             return
-        kind = push.message_type
         message: str | bytes
-        if kind is _TEXT:
+        if text is None:
+            message = data or b""
+        else:
             received.is_text = True
-            message = _wit.messaging.get_blob_text() or ""
-        elif kind is _BINARY:
-            blob = _wit.messaging.get_blob()
-            message = b"" if blob is None else blob.bytes
-        else:
-            return
-        if self._answers and (request := ChannelRequest.read(message)) is not None:
-            self._answer(channel, request)
-        elif self._is_plain:
-            self.on_message(channel, message)
-        else:
-            self._handle_otherwise(channel, message)
+            message = text
+        try:
+            if self._answers and (request := ChannelRequest.read(message)) is not None:
+                self._answer(channel, request)
+            elif self._is_plain:
+                self.on_message(channel, message)
+            else:
+                self._handle_otherwise(channel, message)
+        except Exception as error:
+            log_exception("on_message", error)
 
     def _handle_otherwise(self, channel: Channel, message: str | bytes) -> None:
         """A message for a process that has typed messages, or asynchronous handlers."""
@@ -374,7 +374,6 @@ class _Kept:
 
 
 _METHODS: Final[dict[type, str]] = {
-    types.HttpServerRequest_WebSocketPush: "on_message",
     types.HttpServerRequest_WebSocketOpen: "on_open",
     types.HttpServerRequest_WebSocketClose: "on_close",
     types.HttpServerRequest_Http: "on_http",

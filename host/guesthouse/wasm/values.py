@@ -60,6 +60,17 @@ def check_utf8(data: bytes) -> None:
     decode(b"", final=True)
 
 
+def is_utf8(data: bytes) -> bool:
+    """Whether bytes are UTF-8."""
+    if data.isascii():
+        return True
+    try:
+        check_utf8(data)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 class FirstOf(Struct, frozen=True):
     """A case of a variant or enum that a component's own type may lack, because components are built against
     contracts of any age: the first of these cases, with payloads, that the type has.

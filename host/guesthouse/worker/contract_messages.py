@@ -15,11 +15,13 @@ from guesthouse.link.schema import ExitRequest, Message, OnExit, Pair
 from guesthouse.link.to_worker import Close, Http, Open, Push, Request, Response, SendFailure
 from guesthouse.link.trace_schema import Trace
 from guesthouse.link.traced import TRACED
-from guesthouse.wasm.values import Err, FirstOf, Form, Ok
+from guesthouse.wasm.values import Err, FirstOf, Form, Ok, Utf8, is_utf8
 
 _NOT_AUTHORISED: Final = FirstOf((("not-authorised", None), ("no-such-process", None), ("timeout", None)))
 """A kind of failure that a component's own type may not have."""
 
+_TEXT: Final = int(WsMessageType.TEXT)
+_BINARY: Final = int(WsMessageType.BINARY)
 MESSAGE_TYPE_NAMES: Final = tuple(kind.name.lower() for kind in WsMessageType)
 """The cases of `ws-message-type` by number."""
 
@@ -87,6 +89,13 @@ def _push(guest: Recipient, push: Push) -> tuple[Form, int, str]:
     guest.blob = guest.last_blob = (None, push.payload)
     channel_id = guest.channel_id = push.channel_id
     return PUSH, channel_id, MESSAGE_TYPE_NAMES[push.message_type]
+
+
+def _ws_push(guest: Recipient, push: Push) -> tuple[int, Utf8 | None, bytes | None]:
+    payload = push.payload
+    guest.blob = guest.last_blob = (None, payload)
+    channel_id = guest.channel_id = push.channel_id
+    return (channel_id, Utf8(payload), None) if push.message_type == _TEXT else (channel_id, None, payload)
 
 
 def _close(guest: Recipient, closed: Close) -> Ok:
@@ -228,3 +237,14 @@ CONTRACT: Final[MessageEncoding[Recipient]] = MessageEncoding(
     awaited={Response: _response, SendFailure: lambda guest, failure: Err(send_error(failure))},
 )
 """The encoding of `guesthouse:process/messaging`."""
+
+WS_PUSH: Final = MessageEncoding(received=with_traced({Push: _ws_push}), awaited=CONTRACT.awaited)
+"""The encoding of `receive-ws-push`, which takes the messages of `is_ws_push` only."""
+
+
+def is_ws_push(message: Any) -> bool:
+    """Whether `receive-ws-push` takes a message: one of a client, of text or bytes."""
+    if type(message) not in WS_PUSH.received:
+        return False
+    kind = message.message_type
+    return kind == _BINARY or (kind == _TEXT and is_utf8(message.payload))

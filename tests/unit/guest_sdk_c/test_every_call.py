@@ -217,3 +217,16 @@ def test_many_channels_are_closed_and_those_that_are_not_there_named(guest: Gues
     assert line(guest) == "unclosed 999:1 6:2 6:2"
     assert guest.expect(ToNode.CLOSE_CHANNEL) == [6, 4000, "bye"]
     assert line(guest) == "unclosed 999:1 6:1"
+
+
+def test_pushes_are_received_with_their_payload_and_what_else_comes_is_left(guest: Guest) -> None:
+    guest.push(1, b"receive pushes")
+    guest.push(1, "é".encode())
+    assert line(guest) == "1 text é blob"
+    guest.push(1, b"data", 1)
+    guest.push(1, b"", 1)
+    assert line(guest) == "1 bytes data blob"
+    assert line(guest) == "1 bytes  blob"
+    guest.open(4)
+    assert line(guest) == "no push"
+    assert line(guest) == "open / 4 127.0.0.1:1 none id=7 new"

@@ -111,6 +111,7 @@ ON_EXIT: Final = VariantOf(
 VERBOSITY: Final = EnumOf(("error", "warning", "info", "debug"))
 HTTP_BINDING: Final = RecordOf((("authenticated", BOOL), ("local-only", BOOL)))
 WS_BINDING: Final = RecordOf((("authenticated", BOOL),))
+WS_MESSAGE: Final = TupleOf((U32, OptionOf(STRING), OptionOf(BYTES)))
 BOUND: Final = ResultOf(None, EnumOf(("bad-path", "too-many")))
 PUSHED: Final = ResultOf(None, PUSH_ERROR)
 REFUSED: Final = ListOf(TupleOf((U32, PUSH_ERROR)))
@@ -127,6 +128,7 @@ def _function(result: WitType | None, **params: WitType) -> FunctionType:
 FUNCTIONS: Final[dict[str, dict[str, FunctionType]]] = {
     "messaging": {
         "receive": _function(RECEIVED),
+        "receive-ws-push": _function(OptionOf(WS_MESSAGE)),
         "get-blob": _function(OptionOf(BLOB)),
         "get-blob-text": _function(OptionOf(STRING)),
         "has-blob": _function(BOOL),

@@ -6,6 +6,12 @@ declare module 'guesthouse:process/messaging@0.1.0' {
    */
   export function receive(): Message;
   /**
+   * Waits for the next message as `receive` does. A text or binary message of a client is taken with its payload, in one
+   * call: its channel, and the payload as text or as bytes. Of any other message it returns none, and leaves it to
+   * `receive`, which then returns it without waiting.
+   */
+  export function receiveWsPush(): [number, string | undefined, Uint8Array | undefined] | undefined;
+  /**
    * The payload of the message received last, if any. Does not block.
    */
   export function getBlob(): LazyLoadBlob | undefined;

@@ -10,6 +10,10 @@ def receive() -> types.Message:
     return host().receive()
 
 
+def receive_ws_push() -> tuple[int, str | None, bytes | None] | None:
+    return host().receive_ws_push()
+
+
 def get_blob() -> types.LazyLoadBlob | None:
     return host().get_blob()
 

@@ -98,8 +98,28 @@ class FakeCalls(FakeOthers):
     # messaging
 
     def receive(self) -> types.Message:
+        self._next()
+        return self._take()
+
+    def receive_ws_push(self) -> tuple[int, str | None, bytes | None] | None:
+        posted = self._next()
+        push = _push_of(posted.message)
+        if push is None or posted.blob is None:
+            return None
+        self._take()
+        payload = posted.blob.bytes
+        return (
+            (push.channel_id, payload.decode(), None)
+            if push.message_type is WsMessageType.TEXT
+            else (push.channel_id, None, payload)
+        )
+
+    def _next(self) -> _Posted:
         while not self._mailbox:
             self.wait_for_message()
+        return self._mailbox[0]
+
+    def _take(self) -> types.Message:
         posted = self._mailbox.popleft()
         self._take_blob(posted.blob)
         if isinstance(posted.message, types.SendFailure):
@@ -349,6 +369,14 @@ class FakeCalls(FakeOthers):
 
     def _write(self, level: str, text: str) -> None:
         self.log.append(LogLine(level, text))
+
+
+def _push_of(message: types.Message | types.SendFailure) -> types.WebSocketPush | None:
+    """The text or binary message of a client that this is."""
+    event = message.value if isinstance(message, types.Message_HttpServer) else None
+    if not isinstance(event, types.HttpServerRequest_WebSocketPush):
+        return None
+    return event.value if event.value.message_type in (WsMessageType.TEXT, WsMessageType.BINARY) else None
 
 
 def _u32(value: int) -> int:

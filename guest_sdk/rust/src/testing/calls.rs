@@ -20,6 +20,11 @@ pub mod messaging {
         panic!("the fake host runs types that implement Process: test what calls receive() in a node");
     }
 
+    /// As `receive`.
+    pub fn receive_ws_push() -> Option<(u32, Option<String>, Option<Vec<u8>>)> {
+        panic!("the fake host runs types that implement Process: test what calls receive_ws_push() in a node");
+    }
+
     pub fn get_blob() -> Option<LazyLoadBlob> {
         with(|node| node.blob.clone())
     }

@@ -209,6 +209,8 @@ class Fields:
             check = "utf8_of" if type_ == STRING else "bytes_of"
             self._before += f" {name} = {check}({name})\n"
             self._point(name, f"copied({name}, memory)", offset)
+        elif isinstance(type_, OptionOf) and type_.some in (STRING, ListOf(U8)):
+            self._point_if_some(name, type_.some, offset, offset + shape.offsets[0])
         elif isinstance(type_, ListOf):
             put = self.constant(elements(type_, shape, self._resource_number))
             self._point(name, f"{put}({name}, memory)", offset)
@@ -233,6 +235,18 @@ class Fields:
         self.number("I", offset, f"{name}_at")
         self.number("I", offset + 4, f"len({name})")
 
+    def _point_if_some(self, name: str, some: WitType, flag: int, offset: int) -> None:
+        """Add an optional string or `list<u8>`, with zeros for none."""
+        check = "utf8_of" if some == STRING else "bytes_of"
+        self._copies += f""" {name}_is = {name}_at = {name}_size = 0
+ if {name} is not None:
+  {name} = {check}({name})
+  {name}_is, {name}_at, {name}_size = 1, copied({name}, memory), len({name})
+"""
+        self.number("B", flag, f"{name}_is")
+        self.number("I", offset, f"{name}_at")
+        self.number("I", offset + 4, f"{name}_size")
+
     def source(self, head: str) -> str:
         """The body of the function, indented by a space. `head` unpacks the value into its variables."""
         pack = ""
@@ -248,21 +262,32 @@ class Fields:
 
 def _record(type_: Any, shape: Shape, resource_number: ResourceNumber) -> Store:
     fields = Fields(resource_number)
-    variables = fields.all(tuple(field for _, field in type_.fields), shape)
+    return fields.finish(_opened_record(type_, shape, fields))
+
+
+def _opened_record(type_: RecordOf, shape: Shape, fields: Fields, start: int = 0) -> str:
+    """Add its fields; returns the source that assigns them to their variables."""
+    variables = fields.all(tuple(field for _, field in type_.fields), shape, start)
     lines = [
         f"  {variable} = value[{fields.constant(name)}]\n"
         for variable, (name, _) in zip(variables, type_.fields, strict=True)
     ]
-    return fields.finish(
+    return (
         f" if type(value) is not dict: raise wrong('dict for a record', value)\n try:\n{''.join(lines)}"
         " except KeyError as missing: raise misses(missing) from None\n"
     )
 
 
 def _tuple(type_: Any, shape: Shape, resource_number: ResourceNumber) -> Store:
-    fields, count = Fields(resource_number), len(type_.elements)
-    variables = fields.all(type_.elements, shape)
-    return fields.finish(
+    fields = Fields(resource_number)
+    return fields.finish(_opened_tuple(type_, shape, fields))
+
+
+def _opened_tuple(type_: TupleOf, shape: Shape, fields: Fields, start: int = 0) -> str:
+    """Add its elements; returns the source that assigns them to their variables."""
+    count = len(type_.elements)
+    variables = fields.all(type_.elements, shape, start)
+    return (
         f" if type(value) is not tuple or len(value) != {count}: raise wrong('tuple of {count}', value)\n"
         f" {', '.join(variables)}, = value\n"
     )
@@ -274,6 +299,12 @@ def _option(type_: Any, shape: Shape, resource_number: ResourceNumber) -> Store:
     if type_.some in (STRING, ListOf(U8)):
         source, scope = optional_bytes(type_, shape)
         return _compiled(f" if value is None:\n  memory.view[at] = 0\n  return\n{source}", scope)
+    if isinstance(type_.some, RecordOf | TupleOf):
+        fields = Fields(resource_number)
+        fields.number(shape.discriminant, 0, "1")
+        opened: Any = _opened_tuple if isinstance(type_.some, TupleOf) else _opened_record
+        head = opened(type_.some, shape.parts[1], fields, shape.offsets[0])
+        return fields.finish(f" if value is None:\n  memory.view[at] = 0\n  return\n{head}")
     write_some, offset = store(type_.some, shape.parts[1], resource_number), shape.offsets[0]
 
     def write(value: Any, at: int, memory: LinearMemory) -> None:

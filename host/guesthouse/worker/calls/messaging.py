@@ -4,7 +4,7 @@ Capability: none to receive; to send, the target decides (`not-authorised` arriv
 Errors: `receive` and `send-and-await-response` return send errors; nothing else has one.
 Traps: `send-and-await-response` without `expects-response` or to the process itself; a body or blob
 over the limit.
-Blocks: `receive`, `send-and-await-response`.
+Blocks: `receive`, `receive-ws-push`, `send-and-await-response`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from guesthouse.link.to_node import Respond, Send
 from guesthouse.wasm.abi.value_budget import SHARED_BYTES
 from guesthouse.wasm.engine.host_functions import PENDING, Beyond, HostFunction
 from guesthouse.wasm.errors import GuestTrap
-from guesthouse.wasm.values import Utf8, check_utf8
+from guesthouse.wasm.values import Utf8, is_utf8
 from guesthouse.worker.calls.capabilities import rights
 from guesthouse.worker.calls.http_response import answer_http
 from guesthouse.worker.calls.limits import blob_bytes
-from guesthouse.worker.contract_messages import CONTRACT, PUSH, MessageEncoding, blob_value
+from guesthouse.worker.contract_messages import CONTRACT, PUSH, WS_PUSH, MessageEncoding, blob_value
 from guesthouse.worker.guest import Answerable, Guest, address_text
 
 INTERFACE: Final = "guesthouse:process/messaging"
@@ -33,6 +33,11 @@ def receive(guest: Guest) -> Any:
     return guest.receive(CONTRACT)
 
 
+def receive_ws_push(guest: Guest) -> Any:
+    """Take the next message, with its payload, if it is a client's; or block."""
+    return guest.receive(WS_PUSH)
+
+
 def get_blob(guest: Guest) -> dict[str, Any] | None:
     """The blob of the current message."""
     return blob_value(*guest.blob)
@@ -41,14 +46,7 @@ def get_blob(guest: Guest) -> dict[str, Any] | None:
 def get_blob_text(guest: Guest) -> Utf8 | None:
     """The same as text; None if there is none or it is not UTF-8."""
     payload = guest.blob[1]
-    if payload is None:
-        return None
-    if not payload.isascii():
-        try:
-            check_utf8(payload)
-        except UnicodeDecodeError:
-            return None
-    return Utf8(payload)
+    return Utf8(payload) if payload is not None and is_utf8(payload) else None
 
 
 def has_blob(guest: Guest) -> bool:
@@ -210,6 +208,7 @@ def _respond_to_http(
 
 CALLS: Final = {
     "receive": HostFunction(receive, blocks=True, forms=(PUSH,), frequent=True),
+    "receive-ws-push": HostFunction(receive_ws_push, blocks=True, frequent=True),
     "get-blob": HostFunction(get_blob, frequent=True),
     "get-blob-text": HostFunction(get_blob_text, frequent=True),
     "has-blob": HostFunction(has_blob),

@@ -225,6 +225,7 @@ FUNCTIONS: Final[dict[str, dict[str, FunctionType]]] = {
     },
     "guesthouse:process/messaging": {
         "receive": FunctionType((), ResultOf(MESSAGE, SEND_FAILURE)),
+        "receive-ws-push": FunctionType((), OptionOf(TupleOf((U32, OptionOf(STRING), OptionOf(ListOf(U8)))))),
         "get-blob": FunctionType((), OptionOf(LAZY_LOAD_BLOB)),
         "get-blob-text": FunctionType((), OptionOf(STRING)),
         "has-blob": FunctionType((), BOOL),

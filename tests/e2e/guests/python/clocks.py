@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import time
 
 from guesthouse_sdk import (
@@ -115,6 +116,8 @@ class Clocks(Process):
                 channel.send(f"paused {time.monotonic() - before:.3f}")
             case "time":
                 channel.send(f"{time.time():.3f}")
+            case "draw":
+                channel.send(str(random.random()))
             case "exit":
                 raise SystemExit(argument)
 

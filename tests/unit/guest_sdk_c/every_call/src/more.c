@@ -137,6 +137,24 @@ static void several(void) {
     gh_send_requests(both, 2);
 }
 
+static void receive_pushes(void) {
+    for (;;) {
+        gh_option_ws_push push = gh_receive_ws_push();
+        if (!push.some)
+            break; /* what else came is left to the loop */
+        add_number(push.channel_id);
+        add_text(push.text.some ? " text " : " bytes ");
+        if (push.text.some)
+            add(push.text.value);
+        if (push.bytes.some)
+            add_bytes(push.bytes.value);
+        add_text(gh_has_blob() ? " blob" : " no blob");
+        print();
+    }
+    add_text("no push");
+    print();
+}
+
 static void tracing(uint32_t channel_id) {
     gh_attribute given[] = {
         {gh_text("a text"), {GH_ATTRIBUTE_TEXT, .text = gh_text("é")}},
@@ -177,6 +195,8 @@ bool more(uint32_t channel_id, gh_string command) {
         spawn();
     else if (gh_same(command, gh_text("several")))
         several();
+    else if (gh_same(command, gh_text("receive pushes")))
+        receive_pushes();
     else if (gh_same(command, gh_text("tracing")))
         tracing(channel_id);
     else if (gh_same(command, gh_text("trap")))
