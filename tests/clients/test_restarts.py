@@ -15,7 +15,6 @@ from tests.e2e.restarting import CountingClient, restart
 from tests.e2e.waiting import until
 from tests.examples import examples
 from tests.patience import PATIENCE
-from tests.tiers import thorough_but
 
 RESTARTS: Final = int(os.environ.get("GUESTHOUSE_RESTARTS", examples(20)))
 """How often a node restarts, for the clients of each language."""
@@ -61,7 +60,8 @@ async def goes_on(daemon: Daemon, script: asyncio.Task[object], wanted: int) -> 
     return await until(received, lambda count: count >= wanted or script.done(), "the client goes on")
 
 
-@pytest.mark.parametrize("encrypted", thorough_but([False, True], False), ids=["plain", "encrypted"])
+@pytest.mark.thorough
+@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
 async def test_with_a_client_in_javascript(start: StartNode, encrypted: bool) -> None:
     restarts = RESTARTS // 2
     daemon = await start("echo-c")

@@ -122,7 +122,7 @@ async def test_the_one_time_login_works_once(start: StartNode, browser: Browser)
     browser.expect_problem("401")
 
 
-@pytest.mark.parametrize("process", [ECHO, ECHO_C, RECORDER])
+@pytest.mark.parametrize("process", thorough_but([ECHO, ECHO_C, RECORDER], ECHO_C))
 async def test_the_kinode_client_library_talks_to_a_process(
     start: StartNode, browser: Browser, tmp_path: Path, process: str
 ) -> None:

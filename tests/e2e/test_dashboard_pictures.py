@@ -49,6 +49,7 @@ async def talking(daemon: Daemon, process: str, pause: float) -> AsyncIterator[N
             await asyncio.gather(task, return_exceptions=True)
 
 
+@pytest.mark.thorough
 async def test_pictures(browser: Browser, start_for_browser: StartNode, tmp_path: Path) -> None:
     component = package("echo-c") / "build/echo-c.wasm"
     daemon = await start_for_browser(

@@ -106,8 +106,14 @@ def compiled_before(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str],
 
 
 @pytest.fixture(
-    params=[archive.name.removesuffix(".tar.gz") + way for archive in ARCHIVES for way in ("", RESTORED)]
-    + [THIS]
+    params=[
+        *(archive.name.removesuffix(".tar.gz") for archive in ARCHIVES),
+        *(
+            pytest.param(archive.name.removesuffix(".tar.gz") + RESTORED, marks=pytest.mark.thorough)
+            for archive in ARCHIVES
+        ),
+        THIS,
+    ]
 )
 def made(request: pytest.FixtureRequest, tmp_path: Path, compiled_before: Callable[[str], Path]) -> Made:
     """A home of each version, unpacked with the modes that its files had."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from tests.tiers import thorough_but
 
 from guesthouse.core.config import MIB
 from guesthouse.link.lane import LEAST, MOST
@@ -33,7 +34,7 @@ _OF_ONE_WORKER: Final = ["guesthouse-to-node", *["guesthouse-to-worker"] * 2]
 _NO_MEMFD: Final = "import os\ndel os.memfd_create\n"
 
 
-@pytest.fixture(params=["shared memory", "socket"])
+@pytest.fixture(params=thorough_but(["shared memory", "socket"], "shared memory"))
 async def node(request: pytest.FixtureRequest, start: StartNode, tmp_path: Path) -> Daemon:
     """A node on a kernel that has memfds, and on one that has none."""
     variables = {}

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.async_api import Page, Playwright, expect
+from tests.tiers import thorough_but
 
 from .browser import Browser, browsing, chromium_of
 from .clients import CHAT, ECHO_C, PAGES
@@ -112,11 +113,14 @@ async def test_the_example_of_the_websocket_api_works_to_the_letter(
 
 @pytest.mark.parametrize(
     "settings",
-    [
+    thorough_but(
+        [
+            {"http_readable_packages": "pages:test.os"},
+            {"http_register_cookie": "readable"},
+            {"http_readable_packages": "pages:test.os", "http_origins": "shared"},
+        ],
         {"http_readable_packages": "pages:test.os"},
-        {"http_register_cookie": "readable"},
-        {"http_readable_packages": "pages:test.os", "http_origins": "shared"},
-    ],
+    ),
 )
 async def test_a_page_that_the_operator_trusts_registers_with_another_packages_process(
     start: StartNode, browser: Browser, settings: dict[str, str]

@@ -15,6 +15,7 @@ import pytest
 from guesthouse_sdk.testing import load_main
 from tests.certificates import TRUSTS_NOBODY
 from tests.route_requests import REQUESTS
+from tests.tiers import thorough_but
 
 from .clients import bound
 from .conftest import StartNode
@@ -50,7 +51,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(params=["built", "from its sources"])
+@pytest.fixture(params=thorough_but(["built", "from its sources"], "built"))
 def running(
     request: pytest.FixtureRequest, shared: StartNode, sources: Path, development: dict[str, str]
 ) -> Running:

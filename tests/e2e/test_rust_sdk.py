@@ -115,6 +115,7 @@ async def test_a_panic_ends_the_run_and_is_in_the_log_with_its_line(start: Start
         assert await client.ask("still there") == "still there"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("message", "said"),
     [
@@ -170,6 +171,7 @@ async def test_http_requests_are_answered(start: StartNode, app: Path) -> None:
         assert (await client.put("/hello")).status_code == 405
 
 
+@pytest.mark.thorough
 async def test_an_edit_is_built_and_answers_while_the_channel_stays_open(
     start: StartNode, tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import pytest
 from playwright.async_api import Page
+from tests.tiers import thorough_but
 
 from .browser import Browser
 from .clients import PAGES
@@ -141,7 +142,7 @@ async def test_a_service_worker_that_is_there_ends_when_it_may_not_be_any_more(
 
 
 @pytest.mark.parametrize("kind", ["dedicated", "shared"])
-@pytest.mark.parametrize("source", ["served", "blob", "data"])
+@pytest.mark.parametrize("source", thorough_but(["served", "blob", "data"], "blob"))
 async def test_other_workers_keep_to_the_policy_of_their_package(
     start: StartNode, browser: Browser, tmp_path: Path, kind: str, source: str
 ) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.patience import PATIENCE
+from tests.tiers import thorough_but
 
 from .daemon import environment, run_command
 from .waiting import until
@@ -30,7 +31,7 @@ async def shell(home: Path, text: str) -> asyncio.subprocess.Process:
     )
 
 
-@pytest.mark.parametrize("closed", SOME)
+@pytest.mark.parametrize("closed", thorough_but(SOME, SOME[-1]))
 async def test_a_node_runs_with_closed_streams(home: Path, closed: str) -> None:
     node = await shell(home, f"{COMMAND} run --home {home} --port 0 {closed}")
     try:
@@ -50,7 +51,7 @@ async def test_a_node_runs_with_closed_streams(home: Path, closed: str) -> None:
             await node.wait()
 
 
-@pytest.mark.parametrize("closed", SOME)
+@pytest.mark.parametrize("closed", thorough_but(SOME, SOME[-1]))
 async def test_a_command_ends_with_closed_streams_as_with_open_ones(home: Path, closed: str) -> None:
     ran = await shell(home, f"{COMMAND} ps --home {home} {closed}")
     out, err = await ran.communicate()
