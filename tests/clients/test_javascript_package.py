@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from tests.tiers import thorough_after
 
 from guesthouse.http_server import close_codes
 from guesthouse.http_server.close_codes import CloseReason
@@ -58,7 +59,7 @@ async def test_the_types_are_right_and_are_what_the_package_exports() -> None:
     assert (code, out) == (0, "")
 
 
-@pytest.mark.parametrize("libraries", ["es2023,dom", "es2023"])
+@pytest.mark.parametrize("libraries", thorough_after(1, ["es2023,dom", "es2023"]))
 async def test_uses_of_the_types_are_checked(tmp_path: Path, libraries: str) -> None:
     """What the declarations refuse is refused, with the types of browsers and without: they are not `any`."""
     (tmp_path / "use.ts").write_text(

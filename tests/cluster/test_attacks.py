@@ -136,6 +136,7 @@ async def test_a_flood_of_any_client_of_nats_takes_no_memory_and_leaves_the_rest
     held(talk)
 
 
+@pytest.mark.thorough
 @tried_again
 async def test_a_member_that_lies_is_heard_out_and_disturbs_nobody(world: World) -> None:
     """What each lie does to a node is in tests/attacks/nodes: here they come over NATS, and others talk meanwhile."""

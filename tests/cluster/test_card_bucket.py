@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from nats.js.api import KeyValueConfig
 from tests.e2e.waiting import until
 
@@ -63,6 +64,7 @@ async def test_a_user_with_the_documented_rights_has_what_a_node_needs(tmp_path:
             assert (await read_bucket(bucket))["card.a"] == b"card", "no other node writes it"
 
 
+@pytest.mark.thorough
 async def test_the_cards_are_on_three_servers_once_there_are_three(tmp_path: Path) -> None:
     async with running(tmp_path / "nats", 3) as servers:
         async with connected(*servers.urls) as client:

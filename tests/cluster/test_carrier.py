@@ -14,6 +14,7 @@ from nats.aio.msg import Msg
 from tests.e2e.test_two_nodes import ONE, OPEN, TWO, A, the_puppets
 from tests.e2e.waiting import until
 from tests.patience import PATIENCE
+from tests.tiers import thorough_after
 
 from guesthouse.cluster.carrier import NatsCarrier
 from guesthouse.cluster.nats_client import PING_SECONDS, Access
@@ -149,7 +150,7 @@ async def test_a_node_starts_without_a_server_and_finds_it_later(tmp_path: Path)
 
 
 @pytest.mark.parametrize("waiting", [False, True], ids=["idle", "while much is sent"])
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("how", thorough_after(1, [signal.SIGTERM, signal.SIGKILL, signal.SIGSTOP]))
 async def test_when_a_server_goes_the_next_one_is_used(
     how: signal.Signals, waiting: bool, tmp_path: Path
 ) -> None:

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 
 import pytest
+from tests.tiers import thorough_after
 
 from .harness.checker import HEAL_SECONDS, Disturbance, Pair, Traffic, grows
 
@@ -192,7 +193,9 @@ def test_traffic_that_only_lost_what_was_disturbed_is_right() -> None:
     assert counts["sent"] > counts["received"] > counts["answered"] > counts["failed"] > 0
 
 
-@pytest.mark.parametrize(("plant", "said"), PLANTED, ids=[plant.__name__ for plant, _ in PLANTED])
+@pytest.mark.parametrize(
+    ("plant", "said"), thorough_after(5, PLANTED, names=2), ids=[plant.__name__ for plant, _ in PLANTED]
+)
 def test_a_planted_fault_is_found(plant: Callable[[Story], None], said: str) -> None:
     story = Story()
     plant(story)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.e2e.clients import Client, registered
 from tests.patience import PATIENCE
 
@@ -26,6 +27,7 @@ async def shown(client: Client, names: list[str] | None) -> dict[str, Any]:
                 return message
 
 
+@pytest.mark.thorough
 async def test_pages_of_two_nodes_show_the_people_of_both_and_when_the_other_is_gone(
     tmp_path: Path, new_home: Callable[[], Path], compiled: Path
 ) -> None:

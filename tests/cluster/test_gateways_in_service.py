@@ -20,6 +20,7 @@ from tests.e2e.test_channels import events_of
 from tests.e2e.test_client_drain import LATER, TOLD, drain_status, in_state, refused_upgrade
 from tests.e2e.waiting import until
 from tests.patience import PATIENCE
+from tests.tiers import thorough_after
 
 from .harness.joining import Members, members
 from .next_version import VERSION
@@ -213,6 +214,7 @@ async def test_the_home_says_whose_clients_it_takes(nodes: Nodes) -> None:
     await nodes.reached()
 
 
+@pytest.mark.thorough
 async def test_clients_come_back_by_their_gateway_when_the_home_was_upgraded(nodes: Nodes) -> None:
     async with nodes.clients(5) as clients:
         reading = asyncio.create_task(pace(clients))
@@ -235,7 +237,7 @@ async def test_clients_come_back_by_their_gateway_when_the_home_was_upgraded(nod
     await nodes.reached()
 
 
-@pytest.mark.parametrize("way", ["stopped", "killed", "restarted"])
+@pytest.mark.parametrize("way", thorough_after(1, ["stopped", "killed", "restarted"]))
 async def test_the_process_is_told_once_when_its_gateway_ends_and_clients_come_back(
     nodes: Nodes, way: str
 ) -> None:

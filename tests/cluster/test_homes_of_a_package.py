@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+import pytest
 from tests.e2e.clients import ECHO_C, ROGUE, Client, bare, close_of, register_message
 from tests.e2e.daemon import Daemon
 from tests.e2e.packages import package
@@ -98,6 +99,7 @@ async def homes_of(clients: dict[str, Client], *homes: Daemon) -> list[set[str]]
     return placed
 
 
+@pytest.mark.thorough
 async def test_clients_are_spread_over_homes_and_leave_one_that_is_gone(
     nats: Server, new_home: NewHome
 ) -> None:

@@ -203,6 +203,7 @@ async def test_a_node_leaves_and_the_others_are_told(pair: tuple[Daemon, Daemon]
     assert (await cluster(one.home, "leave")).stderr == "one.os has left the cluster\n"
 
 
+@pytest.mark.thorough
 async def test_the_key_is_replaced_and_all_follow_also_who_was_away(
     pair: tuple[Daemon, Daemon], new_home: NewHome
 ) -> None:
@@ -222,6 +223,7 @@ async def test_the_key_is_replaced_and_all_follow_also_who_was_away(
         await says(three, "it was expelled")
 
 
+@pytest.mark.thorough
 async def test_what_was_done_while_the_authority_was_down_is_told_later(
     pair: tuple[Daemon, Daemon],
 ) -> None:
@@ -252,6 +254,7 @@ async def test_nodes_find_each_other_again_after_nats_was_away(
     await sees(two, ONE)
 
 
+@pytest.mark.thorough
 async def test_a_node_starts_while_nats_is_away(nats: Server, new_home: NewHome) -> None:
     home = new_home()
     await found(home, ONE, nats.url)
@@ -267,6 +270,7 @@ async def test_a_node_starts_while_nats_is_away(nats: Server, new_home: NewHome)
         await says(one, "connected to NATS at")
 
 
+@pytest.mark.thorough
 async def test_nats_that_lost_its_data_is_given_the_cards_again(
     pair: tuple[Daemon, Daemon], nats: Server, new_home: NewHome
 ) -> None:

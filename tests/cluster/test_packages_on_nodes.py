@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.e2e.clients import ECHO_C, registered
 from tests.e2e.daemon import Daemon
 from tests.e2e.packages import package
@@ -72,6 +73,7 @@ async def test_a_package_is_installed_and_upgraded_everywhere_while_clients_stay
         assert {row["node"]: row["channels"] for row in processes} == dict.fromkeys((ONE, TWO, THREE), 1)
 
 
+@pytest.mark.thorough
 async def test_a_node_that_is_killed_is_named_and_nothing_is_installed(
     nats: Server, new_home: NewHome, tmp_path: Path
 ) -> None:
@@ -97,6 +99,7 @@ async def test_a_node_that_is_drained_is_shown_so_by_the_others(nats: Server, ne
         await sees(nodes[0], TWO, state="offline")
 
 
+@pytest.mark.thorough
 async def test_a_node_of_the_next_version_works_with_those_of_this(
     nats: Server, new_home: NewHome, tmp_path: Path
 ) -> None:

@@ -214,6 +214,7 @@ async def test_a_page_does_not_notice_that_its_worker_was_killed(
     assert len(await daemon.channels(f"{sample}:{sample}:guesthouse.os")) == 1
 
 
+@pytest.mark.thorough
 async def test_the_counter_page_counts_for_all_who_look(start: StartNode, browser: Browser) -> None:
     daemon = await start("counter", flags=["--dev"])
     person = await browser.person()
@@ -250,6 +251,7 @@ async def test_a_password_opens_the_pages_and_a_wrong_one_does_not(
     assert {cookie["sameSite"] for cookie in cookies} == {"Strict"}
 
 
+@pytest.mark.thorough
 async def test_the_login_page_says_what_is_wrong(
     start: StartNode, browser: Browser, new_home: Callable[[], Path]
 ) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import wasmtime
+from tests.tiers import thorough_after
 
 from guesthouse.control.control_client import CommandRefused
 
@@ -47,7 +48,7 @@ async def refused(home: Path, *packages: str | Path, flags: tuple[str, ...] = ("
     return complaint(await run_command(home, "run", "--home", home, *flags, *packages))
 
 
-@pytest.mark.parametrize("command", ["run", "inspect"])
+@pytest.mark.parametrize("command", thorough_after(1, ["run", "inspect"]))
 @pytest.mark.parametrize(
     ("content", "says"),
     [
@@ -92,7 +93,10 @@ async def test_a_port_in_use_is_refused_by_name(new_home: Callable[[], Path]) ->
 
 
 @pytest.mark.parametrize(
-    "argument", ["a b:c:d.os", "a:b", "a:b:c:d", ":b:c.os", "A:b:c.os\x1b[2J", "http-server:distro:sys"]
+    "argument",
+    thorough_after(
+        2, ["a b:c:d.os", "a:b", "a:b:c:d", ":b:c.os", "A:b:c.os\x1b[2J", "http-server:distro:sys"]
+    ),
 )
 async def test_a_bad_process_id_is_refused_by_name(new_home: Callable[[], Path], argument: str) -> None:
     wasm = package("echo-c") / "build/echo-c.wasm"

@@ -109,6 +109,7 @@ async def test_all_clients_are_told_at_their_rate_and_no_new_one_is_let_in(start
         assert (await daemon.ps())[ECHO_C]["state"] == "running", "processes go on"
 
 
+@pytest.mark.thorough
 async def test_a_drain_that_is_cancelled_leaves_the_others_where_they_are(start: StartNode) -> None:
     daemon = await start("echo-c", settings=MANY)
     url, token = await listener(daemon), await daemon.token()

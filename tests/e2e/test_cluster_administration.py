@@ -113,6 +113,7 @@ async def test_a_package_runs_where_it_was_installed_from_elsewhere_and_is_liste
     assert processes.stdout.count(ECHO_C) == 2
 
 
+@pytest.mark.thorough
 async def test_what_one_node_would_have_to_consent_to_is_shown_before_any_is_changed(
     cluster: Cluster, tmp_path: Path
 ) -> None:
@@ -127,6 +128,7 @@ async def test_what_one_node_would_have_to_consent_to_is_shown_before_any_is_cha
     assert (cluster.runs(A), cluster.runs(B)) == ({PACKAGE: "1.0"}, {PACKAGE: "1.0"})
 
 
+@pytest.mark.thorough
 async def test_who_interrupts_the_command_is_told_where_the_package_is(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,6 +176,7 @@ async def test_one_node_that_trusts_nobody_keeps_a_package_from_all(cluster: Clu
     assert cluster.runs(A) == {}
 
 
+@pytest.mark.thorough
 async def test_a_node_that_does_not_answer_is_named_beside_the_others(cluster: Cluster) -> None:
     cluster.net.part(A, C)
     listed = await cluster.cli(A, "ps", "--cluster")

@@ -10,6 +10,7 @@ from pathlib import Path
 from subprocess import PIPE
 
 import pytest
+from tests.tiers import thorough_after
 
 from guesthouse.package.compile.job import Job, Task
 
@@ -174,7 +175,7 @@ async def test_the_compiler_is_confined_before_it_reads_a_component(tmp_path: Pa
     assert b"magic" in err or b"expected" in err, err
 
 
-@pytest.mark.parametrize("what", ["Landlock", "seccomp"])
+@pytest.mark.parametrize("what", thorough_after(1, ["Landlock", "seccomp"]))
 async def test_a_kernel_that_lacks_something_is_named_in_the_log_and_the_node_runs(
     start: StartNode, tmp_path: Path, what: str
 ) -> None:
@@ -187,7 +188,7 @@ async def test_a_kernel_that_lacks_something_is_named_in_the_log_and_the_node_ru
         assert await client.ask("hello") == "hello"
 
 
-@pytest.mark.parametrize("what", ["Landlock", "seccomp"])
+@pytest.mark.parametrize("what", thorough_after(1, ["Landlock", "seccomp"]))
 async def test_a_node_that_requires_confinement_does_not_start_without(tmp_path: Path, what: str) -> None:
     home = tmp_path / "node" / "home"
     home.mkdir(parents=True)

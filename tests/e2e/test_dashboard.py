@@ -132,6 +132,7 @@ async def test_a_tab_that_nobody_sees_watches_nothing(browser: Browser, node: Da
         await until(lambda: asyncio.sleep(0, "".join(said)), re.compile(word).search, word)
 
 
+@pytest.mark.thorough
 async def test_who_may_only_see_has_nothing_to_press(browser: Browser, node: Daemon) -> None:
     page = await enter(browser, node, "read")
     await expect(page.get_by_role("link", name="Keys")).to_have_count(0)
@@ -282,6 +283,7 @@ async def _drop(page: Page, file: Path) -> None:
     await page.dispatch_event(".drop", "drop", {"dataTransfer": data})
 
 
+@pytest.mark.thorough
 async def test_tokens_and_keys_are_revoked(browser: Browser, node: Daemon) -> None:
     page = await enter(browser, node)
     await key(node, "push", name="old-backend", process=ECHO_C)
@@ -388,6 +390,7 @@ async def test_it_is_operated_by_keys_alone(browser: Browser, node: Daemon) -> N
     await expect(page.get_by_role("heading", name=ECHO_C)).to_be_visible()
 
 
+@pytest.mark.thorough
 async def test_a_page_goes_on_when_the_node_is_back(
     browser: Browser, start_for_browser: StartNode, new_home: Callable[[], Path]
 ) -> None:

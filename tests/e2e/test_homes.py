@@ -112,7 +112,7 @@ def compiled_before(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str],
             pytest.param(archive.name.removesuffix(".tar.gz") + RESTORED, marks=pytest.mark.thorough)
             for archive in ARCHIVES
         ),
-        THIS,
+        pytest.param(THIS, marks=pytest.mark.thorough),
     ]
 )
 def made(request: pytest.FixtureRequest, tmp_path: Path, compiled_before: Callable[[str], Path]) -> Made:

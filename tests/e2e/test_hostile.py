@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
+from tests.tiers import thorough_after
 
 from .clients import ECHO_C, MAYFLY, RECORDER, ROGUE, SPINNER, Client, registered
 from .conftest import StartNode
@@ -69,16 +70,20 @@ async def daemon(start: StartNode) -> Daemon:
 
 @pytest.mark.parametrize(
     ("word", "told"),
-    [
-        ("trap", "trapped: wasm `unreachable` instruction executed"),
-        ("loop", "ran out of time: "),
-        ("allocate", "ran out of memory: "),
-        ("recurse", "overflowed its stack: call stack exhausted"),
-        ("flood-for-ever", "ran out of time: "),
-        ("wild-pointer", "trapped: "),
-        ("not-utf8", "trapped: "),
-        ("return", "returned"),
-    ],
+    thorough_after(
+        4,
+        [
+            ("trap", "trapped: wasm `unreachable` instruction executed"),
+            ("loop", "ran out of time: "),
+            ("allocate", "ran out of memory: "),
+            ("recurse", "overflowed its stack: call stack exhausted"),
+            ("flood-for-ever", "ran out of time: "),
+            ("wild-pointer", "trapped: "),
+            ("not-utf8", "trapped: "),
+            ("return", "returned"),
+        ],
+        names=2,
+    ),
 )
 async def test_a_process_that_fails_returns_with_its_channels_and_harms_nobody(
     daemon: Daemon, word: str, told: str

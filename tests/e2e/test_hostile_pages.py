@@ -9,6 +9,7 @@ from typing import Final
 
 import pytest
 from playwright.async_api import BrowserContext, Page
+from tests.tiers import thorough_after
 
 from .browser import Browser
 from .clients import CHAT, PAGES
@@ -94,7 +95,7 @@ async def attacker(daemon: Daemon, person: BrowserContext) -> Page:
     return page
 
 
-@pytest.mark.parametrize("origins", MODES)
+@pytest.mark.parametrize("origins", thorough_after(1, MODES))
 async def test_a_hostile_page_gets_nothing_of_another_package(
     start: StartNode, browser: Browser, origins: str
 ) -> None:
@@ -136,7 +137,7 @@ async def test_the_token_that_a_page_can_read_is_for_its_own_process(
     browser.expect_problems()
 
 
-@pytest.mark.parametrize("origins", MODES)
+@pytest.mark.parametrize("origins", thorough_after(1, MODES))
 async def test_no_page_keeps_others_out_by_cookies(start: StartNode, browser: Browser, origins: str) -> None:
     daemon = await start("chat", "pages", settings={"http_origins": origins})
     person = await browser.person()

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from tests.tiers import thorough_after
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
@@ -32,7 +33,7 @@ MESSAGE_BYTES = 4096
 OWN_BINDINGS = 4
 """What the pusher binds by itself."""
 
-pytestmark = pytest.mark.parametrize("form", FORMS)
+pytestmark = pytest.mark.parametrize("form", thorough_after(1, FORMS))
 
 
 @asynccontextmanager

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from tests.examples import examples
+
 from guesthouse.core.config import PackageLimits
 from guesthouse.package.store.installed import read_installed
 from guesthouse.package.store.stage import staged
@@ -20,8 +22,8 @@ from .conftest import StartNode
 from .daemon import Daemon, environment, run_command
 from .test_packages import PACKAGE, version_of_echo
 
-ROUNDS_WITHOUT_NODE = 36
-ROUNDS_WITH_NODE = 8
+ROUNDS_WITHOUT_NODE = max(16, examples(36))
+ROUNDS_WITH_NODE = max(3, examples(8))
 
 
 async def killed_after(home: Path, seconds: float, *arguments: str | Path) -> bool:

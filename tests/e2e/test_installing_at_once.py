@@ -115,6 +115,7 @@ async def test_what_an_uninstalled_package_stored_is_dropped_at_the_next_start(t
         assert await stored(node) is None
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kept", [True, False])
 async def test_an_install_that_fails_over_what_was_stored_before_says_how_to_drop_it(
     node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: bool
@@ -145,6 +146,7 @@ class Fails:
         raise ProcessNotStarted("it cannot be started: it trapped")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("written", "told"),
     [
@@ -207,6 +209,7 @@ async def test_a_package_is_installed_while_it_is_uninstalled(node: Node, tmp_pa
     assert installed(node) == {PACKAGE: "0.2.0"}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("stopped", [False, True])
 async def test_a_process_that_is_restarted_while_its_package_is_uninstalled_is_gone(
     node: Node, tmp_path: Path, stopped: bool
@@ -298,6 +301,7 @@ async def test_what_could_not_be_dropped_is_dropped_before_the_package_comes_aga
     assert read_installed(node.home.path).to_drop == frozenset()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("running", [True, False])
 async def test_what_a_package_gave_to_other_nodes_is_void_from_its_end_on_also_after_a_restart(
     tmp_path: Path, running: bool

@@ -75,6 +75,7 @@ async def test_the_echo_of_the_documentation_works_as_it_stands(start: StartNode
         assert await client.ask(b"\x00\xff") == b"\x00\xff"
 
 
+@pytest.mark.thorough
 async def test_a_guest_with_stubs_of_wasi_ends_when_it_calls_one(start: StartNode, tmp_path: Path) -> None:
     """A component within it stands for WASI: it has resources of its own, and all its functions trap."""
     stub = build(tmp_path / "stub.wasm", "--sync", "--opt-size", "--stub-wasi")
@@ -86,6 +87,7 @@ async def test_a_guest_with_stubs_of_wasi_ends_when_it_calls_one(start: StartNod
     await daemon.log_line(ECHO, "unreachable")
 
 
+@pytest.mark.thorough
 async def test_a_guest_that_is_built_without_the_flag_is_refused_by_its_name(
     new_home: Callable[[], Path], tmp_path: Path
 ) -> None:

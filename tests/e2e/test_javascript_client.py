@@ -9,6 +9,7 @@ import pytest
 from tests.clients.javascript_runs import QUICK, SCRIPTS, run_node, run_script
 from tests.clients.proxy import Fault, FaultyProxy
 from tests.examples import examples
+from tests.tiers import thorough_after
 
 from .clients import COUNTER, ECHO_C
 from .conftest import StartNode
@@ -35,7 +36,11 @@ def nothing_was_lost(told: dict[str, Any], cuts: int) -> None:
 
 @pytest.mark.parametrize(
     ("faults", "encrypted", "share"),
-    [((Fault.CUT, Fault.RESET), False, 1), ((Fault.CUT, Fault.RESET), True, 4), (tuple(Fault), False, 4)],
+    thorough_after(
+        1,
+        [((Fault.CUT, Fault.RESET), False, 1), ((Fault.CUT, Fault.RESET), True, 4), (tuple(Fault), False, 4)],
+        names=3,
+    ),
     ids=["cut", "encrypted", "faulty"],
 )
 async def test_in_node_each_message_comes_once_and_in_order_however_connections_break(

@@ -13,6 +13,7 @@ import pytest
 from playwright.async_api import Page
 from tests.clients.javascript_runs import QUICK, SCRIPTS
 from tests.clients.proxy import Fault, FaultyProxy
+from tests.tiers import thorough_after
 
 from .browser import Browser
 from .clients import ECHO_C
@@ -83,7 +84,7 @@ async def echoed(page: Page, text: str) -> None:
     assert answer == text
 
 
-@pytest.mark.parametrize("encrypted", [False, True])
+@pytest.mark.parametrize("encrypted", thorough_after(1, [False, True]))
 async def test_in_a_page_each_message_comes_once_and_in_order_however_connections_break(
     start: StartNode, browser: Browser, echo: Path, encrypted: bool
 ) -> None:
@@ -148,6 +149,7 @@ async def test_a_page_that_is_closed_ends_its_channel_at_once(
         await until(lambda: daemon.channels(ECHO_C), lambda open_: not open_, "the channel is closed")
 
 
+@pytest.mark.thorough
 async def test_a_page_that_the_browser_keeps_to_go_back_to_has_its_channel_when_it_is_shown_again(
     start: StartNode, browser: Browser, echo: Path
 ) -> None:
@@ -169,6 +171,7 @@ async def test_a_page_that_the_browser_keeps_to_go_back_to_has_its_channel_when_
         assert await page.evaluate("states") == ["open", "away", "open"]
 
 
+@pytest.mark.thorough
 async def test_a_page_that_becomes_visible_looks_whether_the_node_is_there(
     start: StartNode, browser: Browser, echo: Path
 ) -> None:

@@ -208,6 +208,7 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_package(folder)
 
 
+@pytest.mark.thorough
 async def test_files_passwords_rights_and_children_are_as_the_sdk_says(
     start: StartNode, modules: Path
 ) -> None:

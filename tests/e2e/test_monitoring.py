@@ -19,6 +19,7 @@ import httpx
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus_text
+from tests.tiers import thorough_after
 
 from .api import SERVED, api_url, service
 from .clients import ECHO_C, bare, register_message, registered
@@ -183,7 +184,7 @@ async def test_health_and_readiness_are_told_and_strangers_are_told_nothing(star
 
 
 @pytest.mark.parametrize(
-    "beginning", [b"", b"GET /healthz HTTP/1.1\r\nHost: lo"], ids=["silent", "half a head"]
+    "beginning", thorough_after(1, [b"", b"GET /healthz HTTP/1.1\r\nHost: lo"]), ids=["silent", "half a head"]
 )
 async def test_clients_that_ask_for_nothing_do_not_make_a_node_look_dead(
     start: StartNode, beginning: bytes

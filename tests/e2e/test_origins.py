@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.async_api import Page, Playwright, expect
-from tests.tiers import thorough_but
+from tests.tiers import thorough_after, thorough_but
 
 from .browser import Browser, browsing, chromium_of
 from .clients import CHAT, ECHO_C, PAGES
@@ -136,6 +136,7 @@ async def test_a_page_that_the_operator_trusts_registers_with_another_packages_p
     await page.wait_for_function('answers[1] === "hello"')
 
 
+@pytest.mark.thorough
 async def test_a_browser_that_finds_no_names_below_localhost_may_share_the_nodes_origin(
     start: StartNode, playwright: Playwright
 ) -> None:
@@ -165,7 +166,7 @@ async def test_a_browser_that_says_nothing_of_itself_and_finds_them_goes_on(
     await expect(page.locator("#count")).to_have_text("0")
 
 
-@pytest.mark.parametrize("origins", ["package", "shared"])
+@pytest.mark.parametrize("origins", thorough_after(1, ["package", "shared"]))
 async def test_cookies_of_another_package_keep_nobody_out_for_good(
     start: StartNode, playwright: Playwright, origins: str
 ) -> None:

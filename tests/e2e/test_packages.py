@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.tiers import thorough_after
 
 from guesthouse.control.control_client import ask
 
@@ -147,6 +148,7 @@ def not_started(ran: Ran, *texts: str) -> bool:
     return ran.code == 1 and not ran.stdout and all(text in ran.stderr.splitlines()[-1] for text in texts)
 
 
+@pytest.mark.thorough
 async def test_a_package_that_is_named_to_run_gets_the_host_of_no_other(
     start: StartNode, tmp_path: Path
 ) -> None:
@@ -174,6 +176,7 @@ async def test_a_package_that_is_named_to_run_gets_the_host_of_no_other(
     assert refused(await daemon.cli("install", theirs), gets), "the one that was named had it last"
 
 
+@pytest.mark.thorough
 async def test_a_manifest_that_changes_under_dev_gets_the_host_of_no_other(
     start: StartNode, tmp_path: Path
 ) -> None:
@@ -223,7 +226,7 @@ async def at_a_terminal(daemon: Daemon, answer: str, *arguments: str | Path) -> 
     return code, shown.decode()
 
 
-@pytest.mark.parametrize("running", [True, False])
+@pytest.mark.parametrize("running", thorough_after(1, [True, False]))
 async def test_at_a_terminal_the_operator_is_asked(start: StartNode, tmp_path: Path, running: bool) -> None:
     daemon = await start()
     if not running:

@@ -6,6 +6,7 @@ import json
 from typing import Final
 
 import httpx
+import pytest
 from tests.certificates import TRUSTS_NOBODY
 from tests.wit import Composite, Interface, Type, Use, WitPackage, read_wit
 
@@ -67,6 +68,7 @@ def test_every_call_that_takes_bytes_is_here() -> None:
     assert taking == {*BY_REQUEST, *ANSWERS}
 
 
+@pytest.mark.thorough
 async def test_bytes_sent_by_any_call_are_freed(start: StartNode) -> None:
     node = await start_with_little_memory(start)
     run = await run_of(node)

@@ -16,6 +16,7 @@ import httpx
 import pytest
 from tests.certificates import self_signed
 from tests.patience import PATIENCE
+from tests.tiers import thorough_after
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
@@ -130,7 +131,7 @@ async def proxied(name: str, daemon: Daemon, folder: Path) -> AsyncIterator[Prox
         await process.wait()
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", thorough_after(1, FILES))
 async def test_a_node_works_behind_a_proxy_with_its_example_configuration(
     name: str, start: StartNode, tmp_path: Path
 ) -> None:

@@ -144,6 +144,7 @@ async def test_requests_and_refusals(node: TestNode) -> None:
         await node.connect(CLOCKS, logged_in=False)
 
 
+@pytest.mark.thorough
 async def test_a_component_that_cannot_run_is_no_upgrade_and_another_version_is(tmp_path: Path) -> None:
     folder = tmp_path / "echo-c"
     shutil.copytree(package("echo-c"), folder)

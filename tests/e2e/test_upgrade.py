@@ -97,6 +97,7 @@ async def all_hear(clients: list[Talker], version: int) -> None:
     await until(waiting, lambda left: not left, f"clients hear version {version}", seconds=60.0)
 
 
+@pytest.mark.thorough
 async def test_a_thousand_channels_talk_through_an_upgrade_one_that_fails_and_a_rollback(
     start: StartNode, tmp_path: Path
 ) -> None:

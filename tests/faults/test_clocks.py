@@ -13,6 +13,7 @@ import pytest
 from tests.e2e.clients import ECHO_C, registered
 from tests.e2e.conftest import StartNode
 from tests.e2e.daemon import Daemon
+from tests.tiers import thorough_after
 from websockets.exceptions import ConnectionClosed
 
 from .machine import Machine
@@ -33,7 +34,7 @@ def machine(tmp_path: Path, compiled: Path) -> Machine:
     return Machine(tmp_path, compiled)
 
 
-@pytest.mark.parametrize("jump", [DAY, -DAY])
+@pytest.mark.parametrize("jump", thorough_after(1, [DAY, -DAY]))
 async def test_a_jump_closes_no_channel_ends_no_worker_and_rings_no_timer_early_or_late(
     start: StartNode, machine: Machine, jump: float
 ) -> None:

@@ -166,6 +166,7 @@ async def test_killed_compilers_refuse_the_package_and_leave_nothing_half_done(t
     assert all("compiler was killed" in reason and "\n" not in reason for reason in refusals), refusals
 
 
+@pytest.mark.thorough
 async def test_stopped_compilers_are_ended_in_their_time_and_the_next_one_works(tmp_path: Path) -> None:
     node = node_with_echo(tmp_path, package_compile_seconds=COMPILE_SECONDS)
     async with node as (daemon, folder), echoing(daemon):
@@ -179,6 +180,7 @@ async def test_stopped_compilers_are_ended_in_their_time_and_the_next_one_works(
         await install_patiently(daemon, folder)
 
 
+@pytest.mark.thorough
 async def test_a_compiler_without_memory_refuses_the_package_and_the_old_version_runs_on(
     tmp_path: Path,
 ) -> None:

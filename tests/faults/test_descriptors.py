@@ -95,6 +95,7 @@ async def test_clients_that_are_there_go_on_and_others_come_once_there_is_room(
         assert len(await daemon.channels()) == 1
 
 
+@pytest.mark.thorough
 async def test_a_package_that_cannot_be_compiled_for_lack_of_descriptors_is_refused_in_one_line(
     tmp_path: Path,
 ) -> None:

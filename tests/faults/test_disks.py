@@ -27,6 +27,7 @@ from tests.e2e.packages import package
 from tests.e2e.test_packages import version_of_echo
 from tests.e2e.waiting import until
 from tests.patience import PATIENCE, tried_again, within
+from tests.tiers import thorough_after
 
 from guesthouse.control.control_client import CommandRefused
 from guesthouse.core.config import PackageLimits
@@ -70,7 +71,7 @@ async def entered(writer: Writer, *verbs: str) -> list[bool]:
     return [await answered(writer, verb) for verb in verbs]
 
 
-@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS])
+@pytest.mark.parametrize("error", thorough_after(1, [errno.ENOSPC, errno.EROFS]))
 async def test_what_cannot_be_written_is_refused_and_nothing_else_notices(
     start: StartNode, machine: Machine, error: int
 ) -> None:
@@ -255,7 +256,7 @@ async def test_a_home_where_no_code_may_be_mapped_is_refused_with_the_remedy(tmp
     assert "mount it with exec, or give another --home" in ran.stderr
 
 
-@pytest.mark.parametrize("kilobytes", [300_000, 600_000, 3_000_000])
+@pytest.mark.parametrize("kilobytes", thorough_after(1, [300_000, 600_000, 3_000_000]))
 async def test_too_little_address_space_is_named_with_its_limit(tmp_path: Path, kilobytes: int) -> None:
     """And not taken for another wasmtime."""
     home = tmp_path / "home"

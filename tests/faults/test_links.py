@@ -17,6 +17,7 @@ from tests.e2e.conftest import StartNode
 from tests.e2e.daemon import Daemon
 from tests.e2e.packages import package
 from tests.e2e.waiting import command_line, descendants, until
+from tests.tiers import thorough_after
 
 from guesthouse.control.control_client import ask
 
@@ -162,6 +163,7 @@ EXPECTED: Final = {
 }
 
 
+@pytest.mark.thorough
 async def test_a_worker_that_lies_is_replaced_and_its_neighbour_does_not_notice(liars: Liars) -> None:
     """Every lie once, told by whoever runs the first process, while the second one's client is answered."""
     daemon = liars.daemon
@@ -181,7 +183,7 @@ async def test_a_worker_that_lies_is_replaced_and_its_neighbour_does_not_notice(
         assert (await daemon.ps())[TWO]["restarts"] == 0
 
 
-@pytest.mark.parametrize("flood", liar.FLOODS)
+@pytest.mark.parametrize("flood", thorough_after(1, liar.FLOODS))
 async def test_what_a_worker_says_without_end_is_carried_out_while_its_neighbour_is_answered(
     liars: Liars, flood: str
 ) -> None:

@@ -61,6 +61,7 @@ async def test_a_node_that_is_stopped_and_continued_loses_nothing(start: StartNo
         assert daemon.workers() == before
 
 
+@pytest.mark.thorough
 async def test_a_node_stopped_for_longer_than_its_deadlines_ends_no_worker_and_no_client(
     start: StartNode,
 ) -> None:

@@ -17,6 +17,7 @@ import jwt
 import pytest
 import wasmtime
 from tests.patience import PATIENCE
+from tests.tiers import thorough_after
 
 from guesthouse.core.home import Home, is_of_a_node
 
@@ -139,7 +140,7 @@ def test_logs_follow_until_the_node_stops(daemon: Daemon) -> None:
     )
 
 
-@pytest.mark.parametrize("running", [True, False])
+@pytest.mark.parametrize("running", thorough_after(1, [True, False]))
 def test_a_token_is_the_nodes_own_whether_it_runs_or_not(daemon: Daemon, running: bool) -> None:
     if not running:
         daemon.end(signal.SIGTERM)
@@ -161,7 +162,7 @@ def test_a_token_can_be_for_one_process_and_so_many_channels(daemon: Daemon) -> 
     )
 
 
-@pytest.mark.parametrize("running", [True, False])
+@pytest.mark.parametrize("running", thorough_after(1, [True, False]))
 def test_a_token_is_revoked_whether_the_node_runs_or_not(daemon: Daemon, running: bool) -> None:
     home = str(daemon.home)
     token = guesthouse("token", "--home", home).stdout.strip()
@@ -174,7 +175,7 @@ def test_a_token_is_revoked_whether_the_node_runs_or_not(daemon: Daemon, running
     assert (other.returncode, other.stderr.split(":")[1]) == (1, " not a token of this node")
 
 
-@pytest.mark.parametrize("running", [True, False])
+@pytest.mark.parametrize("running", thorough_after(1, [True, False]))
 def test_all_tokens_are_revoked_whether_the_node_runs_or_not(daemon: Daemon, running: bool) -> None:
     home = str(daemon.home)
     token = guesthouse("token", "--home", home).stdout.strip()
@@ -221,13 +222,17 @@ def test_without_a_node_commands_say_how_to_start_one(command: str, tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("arguments", "content", "complaint"),
-    [
-        (["missing.wasm"], None, "missing.wasm"),
-        (["empty.wasm"], b"", "empty.wasm"),
-        (["text.wasm"], b"hello, I am text", "text.wasm"),
-        (["core.wasm"], b"\0asm\1\0\0\0", "core.wasm"),
-        (["a:b=empty.wasm"], b"", "process:package:publisher"),
-    ],
+    thorough_after(
+        2,
+        [
+            (["missing.wasm"], None, "missing.wasm"),
+            (["empty.wasm"], b"", "empty.wasm"),
+            (["text.wasm"], b"hello, I am text", "text.wasm"),
+            (["core.wasm"], b"\0asm\1\0\0\0", "core.wasm"),
+            (["a:b=empty.wasm"], b"", "process:package:publisher"),
+        ],
+        names=3,
+    ),
 )
 def test_what_is_no_package_is_said_in_one_line(
     tmp_path: Path, arguments: list[str], content: bytes | None, complaint: str
@@ -288,13 +293,16 @@ def test_a_body_that_is_not_utf_8_is_refused_before_a_node_is_asked(tmp_path: Pa
 
 @pytest.mark.parametrize(
     "arguments",
-    [
-        *(
-            (command, b"\xff")
-            for command in ("restart", "stop", "kill", "explain", "uninstall", "rollback", "revoke")
-        ),
-        *((b"send", b"\xff", "body"), ("install", b"/\xff.zip"), ("token", "--process", b"a:b:\xff")),
-    ],
+    thorough_after(
+        2,
+        [
+            *(
+                (command, b"\xff")
+                for command in ("restart", "stop", "kill", "explain", "uninstall", "rollback", "revoke")
+            ),
+            *((b"send", b"\xff", "body"), ("install", b"/\xff.zip"), ("token", "--process", b"a:b:\xff")),
+        ],
+    ),
     ids=lambda arguments: arguments[0],
 )
 def test_names_that_are_not_utf_8_are_refused_in_one_line(

@@ -235,6 +235,7 @@ def test_a_c_package_without_the_entry_is_told_to_write_it(echo_c: Path) -> None
         build_package(echo_c)
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_cpp_package_without_a_process_is_told_how_to_name_it(tmp_path: Path) -> None:
     folder = scaffold("hello", "a.os", "cpp", tmp_path)

@@ -17,6 +17,7 @@ from typing import IO, Any
 import pytest
 import wasmtime
 from msgspec.structs import replace
+from tests.tiers import thorough_after
 
 from guesthouse.core.config import MIB, PackageLimits
 from guesthouse.package.compile.cache import CompileCache
@@ -255,7 +256,7 @@ async def test_a_compile_that_takes_too_long_is_ended(slow: Path, cache_dir: Pat
     assert list(cache_dir.iterdir()) == []
 
 
-@pytest.mark.parametrize("memory", [100 * MIB, 200 * MIB])
+@pytest.mark.parametrize("memory", thorough_after(1, [100 * MIB, 200 * MIB]))
 async def test_a_compile_that_takes_too_much_memory_is_ended(
     memory: int, large: Path, cache_dir: Path
 ) -> None:
@@ -323,7 +324,7 @@ POISONS = (
 
 
 @pytest.mark.parametrize("part", ["plan", "module"])
-@pytest.mark.parametrize("poison", POISONS)
+@pytest.mark.parametrize("poison", thorough_after(2, POISONS))
 async def test_a_poisoned_result_is_never_handed_out(
     poison: str, part: str, guest: Path, tmp_path: Path, cache_dir: Path
 ) -> None:

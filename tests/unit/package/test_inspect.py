@@ -117,6 +117,7 @@ async def test_more_imports_than_a_process_needs_are_refused(guest: Path, cache_
     assert not inspection.runnable
 
 
+@pytest.mark.thorough
 async def test_more_names_than_a_process_needs_are_refused(guest: Path, cache_dir: Path) -> None:
     names = "".join(f'(export "n{number}" (func $run))' for number in range(MAX_NAMES + 1))
     with pytest.raises(CompileError, match=f"over ({MAX_NAMES} names|{MAX_LIFTED} functions)"):

@@ -194,6 +194,7 @@ while True:
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_writer_killed_at_random_moments_leaves_one_whole_file(tmp_path: Path) -> None:
     seed = random.Random(7)

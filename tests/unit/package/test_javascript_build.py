@@ -54,6 +54,7 @@ def failure(app: Path) -> list[str]:
     return caught.value.output.splitlines()
 
 
+@pytest.mark.thorough
 def test_only_what_changed_is_built_and_editors_find_the_sdk(app: Path) -> None:
     build_package(app)
     assert not needs_build(app)
@@ -68,6 +69,7 @@ def test_only_what_changed_is_built_and_editors_find_the_sdk(app: Path) -> None:
         assert not needs_build(app)
 
 
+@pytest.mark.thorough
 def test_another_version_of_a_tool_builds_again(app: Path) -> None:
     build_package(app)
     (app / "node_modules").unlink()
@@ -82,6 +84,7 @@ def test_a_mistake_is_told_with_its_place_first(app: Path) -> None:
     assert shown == "  let let;"
 
 
+@pytest.mark.thorough
 def test_what_fails_while_the_component_is_made_is_told_in_the_lines_of_the_source(app: Path) -> None:
     (app / "app.ts").write_text(
         _APP + 'function wrong(): never {\n  throw new Error("at the top");\n}\nwrong();\n'

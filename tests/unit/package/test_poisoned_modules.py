@@ -12,6 +12,7 @@ from typing import IO, Final
 
 import pytest
 from msgspec.structs import replace
+from tests.tiers import thorough_after
 
 from guesthouse.core.config import MIB, PackageLimits
 from guesthouse.package.compile.compiler import Compiler
@@ -88,7 +89,7 @@ def taken_over(monkeypatch: pytest.MonkeyPatch, evil: bytes, answer: Answer) -> 
     monkeypatch.setattr(CompileRun, "_run", run)
 
 
-@pytest.mark.parametrize("handed_back", [[], [0], [0, 1]])
+@pytest.mark.parametrize("handed_back", thorough_after(1, [[], [0], [0, 1]]))
 async def test_who_takes_over_the_compiler_poisons_nothing_but_its_own_component(
     handed_back: list[int], tmp_path: Path, a: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,7 +169,22 @@ async def test_who_hands_back_what_is_no_module_and_then_finds_no_fault_in_it_st
 
 @pytest.mark.parametrize(
     "poison",
-    ["bytes", "swap", "swap all", "cut", "open", "link", "hard link", "mac", "not text", "no mac", "gone"],
+    thorough_after(
+        2,
+        [
+            "bytes",
+            "swap",
+            "swap all",
+            "cut",
+            "open",
+            "link",
+            "hard link",
+            "mac",
+            "not text",
+            "no mac",
+            "gone",
+        ],
+    ),
 )
 async def test_a_poisoned_module_is_compiled_anew_for_whoever_wants_it(
     poison: str, cache_dir: Path, a: Path, b: Path, tmp_path: Path, runs: Runs
@@ -216,7 +232,7 @@ async def test_a_poisoned_module_is_compiled_anew_for_whoever_wants_it(
     assert all(attacked.name in line and "compiling it again" in line for line in log.lines)
 
 
-@pytest.mark.parametrize("change", ["none", "another", "outside", "added", "note"])
+@pytest.mark.parametrize("change", thorough_after(2, ["none", "another", "outside", "added", "note"]))
 async def test_which_modules_a_component_shares_is_not_changed(
     change: str, cache_dir: Path, a: Path, tmp_path: Path
 ) -> None:

@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path, PurePosixPath
 
 import pytest
-from tests.tiers import thorough_but
+from tests.tiers import thorough_after, thorough_but
 
 from guesthouse.core.errors import BadProcessId
 from guesthouse.package.build.build_package import build_package
@@ -55,14 +55,14 @@ def test_nothing_of_a_template_is_left_in_the_text(tmp_path: Path, template: str
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("template", of("c"))
+@pytest.mark.parametrize("template", thorough_after(1, of("c")))
 def test_a_new_c_package_builds(tmp_path: Path, template: str) -> None:
     folder = build_package(scaffold("hello", "a.os", template, tmp_path))
     assert (folder / "build/hello.wasm").read_bytes().startswith(b"\0asm")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("template", of("python"))
+@pytest.mark.parametrize("template", thorough_after(1, of("python")))
 def test_a_new_python_package_passes_its_own_test(tmp_path: Path, template: str) -> None:
     passes(scaffold("hello.world~1", "a.os", template, tmp_path))
 

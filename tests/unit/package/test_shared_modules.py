@@ -121,6 +121,7 @@ async def test_a_component_with_a_faulty_module_is_refused_with_the_engines_reas
     assert {path.suffix for path in cache_dir.iterdir()} == {".module", ".seal"}  # of the one that is right
 
 
+@pytest.mark.thorough
 async def test_all_subprocesses_of_a_component_share_its_limits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,6 +190,7 @@ def age(*paths: Path) -> None:
         os.utime(path, (0, 0))
 
 
+@pytest.mark.thorough
 async def test_a_module_goes_when_no_component_names_it_and_nobody_used_it_of_late(
     cache_dir: Path, a: Path, b: Path, tmp_path: Path, guest: Path
 ) -> None:
@@ -221,6 +223,7 @@ async def test_what_a_node_uses_stays_though_no_component_names_it(
     assert shared(cache_dir, MODULE).exists()
 
 
+@pytest.mark.thorough
 async def test_what_is_left_of_components_that_could_not_be_compiled_goes_though_none_ever_can(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -245,6 +248,7 @@ async def test_what_is_left_of_components_that_could_not_be_compiled_goes_though
         assert len(list(cache_dir.glob("*.module"))) == 1
 
 
+@pytest.mark.thorough
 async def test_a_full_cache_counts_a_shared_module_once_and_drops_it_with_the_last_of_its_components(
     cache_dir: Path, a: Path, b: Path, guest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -189,6 +189,7 @@ def test_an_application_of_the_kinode_os_is_taken_apart(era: Era) -> None:
     follow(parts.plan, parts.modules)
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(300)
 @pytest.mark.slow
 def test_a_python_guest_comes_to_life_by_its_plan() -> None:
