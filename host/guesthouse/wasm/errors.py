@@ -105,6 +105,11 @@ def host_fault(error: BaseException) -> GuestTrap:
     return trap
 
 
+def allocator_called_host() -> GuestTrap:
+    """Why a guest ends whose allocator calls the host, which the component model forbids."""
+    return GuestTrap(ExitCause.TRAP, "its allocator called the host")
+
+
 _MARK: Final = "wasm trap: "
 _STACK: Final = "call stack exhausted"
 

@@ -39,6 +39,7 @@ def check_layout() -> None:
         "a core value's size": (ctypes.sizeof(ffi.wasmtime_val_t), core_capi.TAGGED_SIZE),
         "where a core value is": (ffi.wasmtime_val_t.of.offset, core_capi.TAGGED_OF),
         "the kind of a function": (ffi.WASMTIME_EXTERN_FUNC.value, core_capi.FUNCTION),
+        "the kind of a table": (ffi.WASMTIME_EXTERN_TABLE.value, core_capi.TABLE),
         "the kind of a memory": (ffi.WASMTIME_EXTERN_MEMORY.value, core_capi.MEMORY),
         "the size of a slice's end": (ctypes.sizeof(ffi.wasmtime_update_deadline_kind_t), 1),
     }

@@ -5,6 +5,7 @@ Each also sets the current message's blob, and what `send-response` will answer.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
@@ -12,10 +13,11 @@ from msgspec import Struct
 
 from guesthouse.core.messages import WsMessageType
 from guesthouse.link.schema import ExitRequest, Message, OnExit, Pair
-from guesthouse.link.to_worker import Close, Http, Open, Push, Request, Response, SendFailure
+from guesthouse.link.to_worker import Close, Http, Open, Push, Request, Response, SendFailure, ToProcess
 from guesthouse.link.trace_schema import Trace
 from guesthouse.link.traced import TRACED
 from guesthouse.wasm.values import Err, FirstOf, Form, Ok, Utf8, is_utf8
+from guesthouse.worker.batch import Batch
 
 _NOT_AUTHORISED: Final = FirstOf((("not-authorised", None), ("no-such-process", None), ("timeout", None)))
 """A kind of failure that a component's own type may not have."""
@@ -38,6 +40,11 @@ class Recipient(Protocol):
     channel_id: int
     claims: dict[int, str]
     http_claims: str | None
+    inbox: deque[ToProcess]
+    batch: Batch | None
+
+    def ask_for_batch(self) -> None:
+        """More than one message waits: the next ones should be in a batch."""
 
     def take_up(self, mime: str | None = None, payload: bytes | None = None, *, channel_id: int = 0) -> None:
         """Set the blob of the current message, and its channel."""
@@ -88,6 +95,10 @@ def _open(guest: Recipient, opened: Open) -> Ok:
 def _push(guest: Recipient, push: Push) -> tuple[Form, int, str]:
     guest.blob = guest.last_blob = (None, push.payload)
     channel_id = guest.channel_id = push.channel_id
+    if guest.batch is not None:
+        guest.batch.open(push)
+    elif guest.inbox:
+        guest.ask_for_batch()
     return PUSH, channel_id, MESSAGE_TYPE_NAMES[push.message_type]
 
 
@@ -95,6 +106,10 @@ def _ws_push(guest: Recipient, push: Push) -> tuple[int, Utf8 | None, bytes | No
     payload = push.payload
     guest.blob = guest.last_blob = (None, payload)
     channel_id = guest.channel_id = push.channel_id
+    if guest.batch is not None:
+        guest.batch.open(push)
+    elif guest.inbox:
+        guest.ask_for_batch()
     return (channel_id, Utf8(payload), None) if push.message_type == _TEXT else (channel_id, None, payload)
 
 

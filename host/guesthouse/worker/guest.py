@@ -21,6 +21,7 @@ from guesthouse.link.trace_schema import Trace
 from guesthouse.wasm.engine.fiber import Fiber
 from guesthouse.wasm.engine.host_functions import PENDING
 from guesthouse.wasm.errors import GuestTrap
+from guesthouse.worker.batch import Batch
 from guesthouse.worker.contract_messages import CONTRACT, WS_PUSH, MessageEncoding, address_value, is_ws_push
 from guesthouse.worker.limits.guest_log import GuestLog
 from guesthouse.worker.limits.rate import RateLimits
@@ -38,6 +39,9 @@ class Schedule(Protocol):
 
     def wake(self, guest: Guest) -> None:
         """Poll it soon: it has what it waited for."""
+
+    def want_batch(self, guest: Guest) -> None:
+        """Call its `make_batch` once it is not running."""
 
     def wake_at(self, guest: Guest, when: float) -> None:
         """Call its `wake_from_sleep` at that time of the monotonic clock."""
@@ -86,6 +90,7 @@ class Guest:
         "answerable",
         "answerable_id",
         "arguments",
+        "batch",
         "blob",
         "budget",
         "channel_id",
@@ -106,6 +111,7 @@ class Guest:
         "inbox",
         "last_blob",
         "limits",
+        "may_batch",
         "next_id",
         "node",
         "on_exit",
@@ -151,6 +157,10 @@ class Guest:
         self.component: Any = None
         self.arguments: Callable[[], tuple[Any, ...]] = tuple
         """The argument of its run function."""
+        self.batch: Batch | None = None
+        """Answers for frequent messages, once it has been made."""
+        self.may_batch = True
+        """Whether one may be asked for."""
         self.inbox: deque[ToProcess] = deque()
         self.channels: dict[int, int] = {}
         """Credit in bytes by channel id."""
@@ -275,6 +285,14 @@ class Guest:
         self.schedule.wake_at(self, when)
         return PENDING
 
+    # For the scheduler
+
+    def make_batch(self) -> None:
+        """Have frequent messages answered in batches from now on, if the component allows it."""
+        memory = None if self.gone else self.fiber.new_batch()
+        if memory is not None:
+            self.batch = Batch(self, memory)
+
     # For the link
 
     def deliver(self, message: ToProcess) -> None:
@@ -303,6 +321,12 @@ class Guest:
         if self.waiting is WaitingFor.TIME:
             convert = self.convert
             self._wake(lambda: convert(None))
+
+    def ask_for_batch(self) -> None:
+        """More than one message waits for it: the next ones should be in a batch."""
+        if self.may_batch:
+            self.may_batch = False
+            self.schedule.want_batch(self)
 
     def expect_answer(self, request_id: int) -> None:
         """The current message is a request of another process; id 0 expects no answer."""
@@ -340,6 +364,7 @@ class Guest:
         self.paths.clear()
         self.claims.clear()
         self.blob = self.last_blob = _NO_BLOB
+        self.batch = None
 
     def _take(self) -> Any:
         message = self.inbox.popleft()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from time import monotonic, perf_counter, thread_time
 from typing import Final
@@ -60,6 +61,7 @@ class Scheduler:
         self._sleepers: list[tuple[float, int, Guest]] = []
         self._compact_at = _SLACK
         self._throttled: list[tuple[float, int, Guest]] = []
+        self._wanting: list[Guest] = []
         self._tie = count()
         self._was_quick = False
         self._cpu = thread_time()
@@ -69,6 +71,10 @@ class Scheduler:
         if not guest.queued:
             guest.queued = True
             self._woken.append(guest)
+
+    def want_batch(self, guest: Guest) -> None:
+        """Make its batch once it is not running."""
+        self._wanting.append(guest)
 
     def wake_at(self, guest: Guest, when: float) -> None:
         """Wake it from its sleep at that time of the monotonic clock."""
@@ -116,6 +122,8 @@ class Scheduler:
         self._was_quick = False
         for _ in range(len(self._woken)):
             self._run(self._woken.popleft())
+        while self._wanting:
+            self._wanting.pop().make_batch()
         return self._was_quick
 
     @property
@@ -168,6 +176,8 @@ class Scheduler:
         begin = perf_counter()
         try:
             step_over = guest.fiber.poll()
+            if guest.batch is not None and guest.fiber.before_call is not None:
+                guest.batch.after_slice()
             if step_over:
                 self._next_step(guest)
         except GuestTrap as trap:
@@ -201,6 +211,9 @@ class Scheduler:
 
     def _drop(self, guest: Guest, trap: GuestTrap) -> None:
         guest.gone = True
+        if guest.batch is not None and guest.fiber.before_call is not None:
+            with suppress(GuestTrap):  # it has ended for another reason
+                guest.batch.after_slice()
         if trap.cause == ExitCause.TRAP:
             had, limit = guest.fiber.memory_bytes(), guest.limits.memory_bytes
             if had > limit - limit // 16 - WASM_PAGE:

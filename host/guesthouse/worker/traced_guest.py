@@ -27,6 +27,7 @@ class TracedGuest(Guest):
         super().__init__(*arguments, **options)
         self.trace: RunTrace | None = None
         self._output = self.outgoing
+        self.may_batch = False  # each call is recorded
 
     def begin_trace(self, trace: Trace) -> None:
         """See `Guest`."""

@@ -10,17 +10,22 @@ import pytest
 from msgspec.structs import replace
 from wasmtime import wat2wasm
 
+from guesthouse.package.compile import compile as compiling
 from guesthouse.wasm.binary.byte_reader import UnsupportedComponent
 from guesthouse.wasm.core.gate_check import check_gate
 from guesthouse.wasm.core.instance import LinkedComponent
 from guesthouse.wasm.engine import capi
 from guesthouse.wasm.errors import NotLoaded
+from guesthouse.wasm.plan.batch_layout import TABLE
 from guesthouse.wasm.plan.gate import with_gate
 from guesthouse.wasm.plan.linking import MAX_CALLS
 from guesthouse.wasm.plan.plan import CallOf, Checking, Export, Instantiation, Plan, unchecked
+from guesthouse.wasm.plan.plan_json import plan_from_json, plan_to_json
 from guesthouse.wasm.plan.planner import take_apart
+from guesthouse.wasm.types import U8, U32, FunctionType, ListOf, OptionOf, ResultOf
 
 from ...boundary.harness import ENGINE, LIMITS, Calls, apart, finish_step, guest
+from ..worker.guests import ECHO
 
 ENGINE_ADDRESS = ctypes.cast(ENGINE.ptr(), ctypes.c_void_p).value or 0
 COUNT = '(export "count" (func))'
@@ -103,6 +108,66 @@ def test_a_gate_has_as_many_functions_as_there_are_calls(count: int) -> None:
     finally:
         fiber.drop()
     assert heard == [(n, n + 0.5, -n) for n in range(count)]
+
+
+def test_what_may_answer_in_place_of_the_host_is_no_instance_of_the_plan() -> None:
+    parts = take_apart(bytes(wat2wasm(ECHO)), ENGINE)
+    gated, gates = with_gate(parts.plan)
+    batch = gated.batch
+    assert batch is not None
+    assert len(gates) == 2
+    assert batch.module == gated.modules - 1 == len(gated.weights) - 1
+    assert batch.module not in {each.module for each in gated.instantiations}
+    names = {number: gated.calls[number] for number in batch.answered if number is not None}
+    assert [getattr(call, "name", None) for call in names.values()] == [
+        "receive",
+        "get-blob-text",
+        "send-ws-text",
+    ]
+    assert plan_from_json(plan_to_json(gated)) == gated
+    check_gate(gated, [0])
+    second = replace(gated, instantiations=(*gated.instantiations, Instantiation(batch.module, ())))
+    with pytest.raises(NotLoaded, match="has an instance of its batch"):
+        check_gate(second, [0])
+    with_table = instance(LAST, imports=(Export(0, TABLE),))(gated)
+    with pytest.raises(NotLoaded, match="leads around the gate"):
+        check_gate(with_table, [0])
+
+
+def test_what_answers_is_compiled_as_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy that could be interrupted would let a batch end while a message is noted in it."""
+    changed: list[bytes] = []
+
+    def interruptible(module: bytes) -> bytes:
+        changed.append(module)
+        return module
+
+    monkeypatch.setattr(compiling, "interruptible", interruptible)
+    content = bytes(wat2wasm(ECHO))
+    parts = take_apart(content, ENGINE)
+    compiling.compile_component(content)
+    assert changed == list(parts.modules)
+
+
+@pytest.mark.parametrize(
+    ("call", "type_"),
+    [
+        ("receive", FunctionType((), ResultOf(None, None))),
+        ("get-blob-text", FunctionType((), OptionOf(ListOf(U8)))),
+        ("send-ws-text", FunctionType((("channel-id", U32), ("text", ListOf(U8))), ResultOf(None, None))),
+    ],
+)
+def test_a_call_of_another_type_is_left_to_the_host(call: str, type_: FunctionType) -> None:
+    """Which refuses it, unless it is of another version that the host has."""
+    plan = take_apart(bytes(wat2wasm(ECHO)), ENGINE).plan
+    functions = tuple(each._replace(type=type_) if each.name == call else each for each in plan.functions)
+    gated, _ = with_gate(replace(plan, functions=functions))
+    if call == "receive":
+        assert gated.batch is None
+    else:
+        assert gated.batch is not None
+        answered = [gated.calls[number] for number in gated.batch.answered if number is not None]
+        assert call not in {getattr(each, "name", None) for each in answered}
 
 
 @pytest.mark.parametrize("more", [0, 1])

@@ -28,7 +28,7 @@ from .contract import (
 HEAP: Final = 131_072
 """Where the allocator begins, and begins again after `$reset`. Below it is the guest's own."""
 
-_LIBC: Final = f"""
+LIBC: Final = f"""
   (core module $libc
     (memory (export "memory") 4)
     (global $next (mut i32) (i32.const {HEAP}))
@@ -68,6 +68,7 @@ def process(
     more: str = "",
     wasi: tuple[Wasi, ...] = (),
     types: dict[str, FunctionType] | None = None,
+    libc: str = LIBC,
 ) -> str:
     """A process as WAT.
 
@@ -78,6 +79,7 @@ def process(
         more: further fields of the core module.
         wasi: what it imports besides.
         types: other types than the contract's for some calls, for guests that lie.
+        libc: another module of memory and allocator.
     """
     imports, lowered, core_imports, offered = [], [], [], []
     for number, (interface, names) in enumerate(_by_interface(calls).items()):
@@ -108,7 +110,7 @@ def process(
   {chr(10).join(imports)}
   (import "guesthouse:process/types@0.1.0" (instance $host {" ".join(run.inside)}))
   {chr(10).join(run.outside)}
-  {_LIBC}
+  {libc}
   {chr(10).join(lowered)}
   (core module $main
     (import "libc" "memory" (memory 0))

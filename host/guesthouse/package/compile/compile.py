@@ -117,9 +117,11 @@ def _planned(component: bytes, engine: Engine, *, share: bool) -> Compiled:
     handed_back = _to_share(parts.modules, len(component)) if share else frozenset()
     modules = [
         module if number in handed_back else _compiled(engine, module)
-        for number, module in enumerate((*parts.modules, *gates))
+        for number, module in enumerate(parts.modules)
     ]
-    return Compiled(description, (plan, *modules), handed_back)
+    # As they are: they copy little, and what they do between two entries of functions must not be interrupted.
+    ours = (Module(engine, module).serialize() for module in gates)
+    return Compiled(description, (plan, *modules, *ours), handed_back)
 
 
 def _to_share(modules: Sequence[bytes], most: int) -> frozenset[int]:

@@ -75,7 +75,7 @@ TAGGED_SIZE: Final = 32
 """Bytes of a `wasmtime_val_t`: kind at 0, value from 8."""
 TAGGED_OF: Final = 8
 
-FUNCTION, MEMORY = 0, 3
+FUNCTION, TABLE, MEMORY = 0, 2, 3
 """Kinds of a `wasmtime_extern_t`, compared like the next ones."""
 KINDS: Final = {"i32": 0, "i64": 1, "f32": 2, "f64": 3}
 """The kinds of a `wasmtime_val_t` and of a `wasm_valtype_t`; `layout_check.py` compares them with the package's."""

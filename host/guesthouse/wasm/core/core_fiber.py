@@ -21,6 +21,7 @@ from guesthouse.wasm.engine import capi
 from guesthouse.wasm.engine.capi import address_of
 from guesthouse.wasm.engine.fiber import CURRENT, Fiber, StoreLimits
 from guesthouse.wasm.errors import ConversionError, GuestTrap, LinkFailure, classify
+from guesthouse.wasm.plan.batch_layout import ALLOCATING, MEMORY, TABLE
 from guesthouse.wasm.plan.needs import counted
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ _ARGUMENTS_ADDRESS: Final = addressof(_ARGUMENTS)
 _put_arguments: Final = Struct("<I12xI12xI12xI12x").pack_into
 _result: Final = Struct("<I").unpack_from
 _put_value: Final = Struct("<B7xQ").pack_into
+_put_mark: Final = Struct("<I").pack_into
 _TRAP: Final = c_void_p()
 _TRAP_ADDRESS: Final = addressof(_TRAP)
 _func_call: Final = core_capi.ready_func_call
@@ -61,9 +63,10 @@ def _limits(limits: StoreLimits, assembly: Instantiable) -> StoreLimits:
     if unmet is not None:
         raise LinkFailure(unmet)
     besides = counted(needs.other_bytes)
-    if not besides and assembly.memories == limits.memories:
+    memories = assembly.memories + (assembly.answering is not None)
+    if not besides and memories == limits.memories:
         return limits
-    return replace(limits, memory_bytes=limits.memory_bytes - besides, memories=assembly.memories)
+    return replace(limits, memory_bytes=limits.memory_bytes - besides, memories=memories)
 
 
 class CoreFiber(Fiber):
@@ -71,6 +74,8 @@ class CoreFiber(Fiber):
 
     __slots__ = (
         "_assembly",
+        "_batch",
+        "_batch_extern",
         "_called",
         "_instances",
         "_memory_extern",
@@ -89,6 +94,8 @@ class CoreFiber(Fiber):
         self._assembly = assembly
         self.memory: LinearMemory = NO_MEMORY
         """Its memory, once it exists."""
+        self._batch: LinearMemory = NO_MEMORY
+        self._batch_extern = bytearray()
         self.handles = Handles()
         self.must_finish = False
         """Whether its allocator runs on the host's stack: it may neither call the host nor be pre-empted."""
@@ -128,6 +135,40 @@ class CoreFiber(Fiber):
         memory = self.memory
         memory.look()
         return memory.size + counted(self._assembly.needs.other_bytes)
+
+    def new_batch(self) -> LinearMemory | None:
+        """Instantiate the module that answers host calls from a batch (`plan/batch_module.py`), once, while the guest
+        is not running; returns its memory. None if the component has none, or the worker no room for it.
+        """
+        answering = self._assembly.answering
+        if answering is None or self.memory is NO_MEMORY or self._batch is not NO_MEMORY:
+            return None
+        table = self._export(0, TABLE.encode(), core_capi.TABLE)
+        realloc = self._function(answering.instance, answering.realloc)
+        imports = bytes(self._memory_extern + realloc + table)
+        instance = bytearray(INSTANCE_SIZE)
+        self._error.value = core_capi.instance_new(
+            self.context,
+            answering.module,
+            address_of(imports),
+            3,
+            _address(instance),
+            addressof(self._trapped),
+        )
+        try:
+            self._raise_error()
+        except GuestTrap:
+            return None
+        extern = self._batch_extern = bytearray(EXTERN_SIZE)
+        name = MEMORY.encode()
+        if not core_capi.instance_export(self.context, _address(instance), name, len(name), _address(extern)):
+            raise _lacking()
+        self._batch = self._memory_of(extern)
+        return self._batch
+
+    def hold_batch(self, held: bool) -> None:
+        """The batch answers nothing while the allocator runs: each call of it reaches the host, which refuses it."""
+        _put_mark(self._batch.view, ALLOCATING, held)
 
     def use_allocator(self, number: int | None) -> None:
         """Use this allocator for results."""
@@ -199,11 +240,14 @@ class CoreFiber(Fiber):
             self._find_memory(step.memory)
 
     def _find_memory(self, name: bytes) -> None:
-        extern = self._export(self._next, name, core_capi.MEMORY)
-        self._memory_extern = extern
+        self._memory_extern = self._export(self._next, name, core_capi.MEMORY)
+        self.memory = self._memory_of(self._memory_extern)
+
+    def _memory_of(self, extern: bytearray) -> GuestMemory:
         which = self.ready_context, capi.ready_pointer(_address(extern) + EXTERN_OF)
-        self.memory = GuestMemory(
-            partial(core_capi.ready_memory_data, *which), partial(core_capi.ready_memory_data_size, *which)
+        return GuestMemory(
+            partial(core_capi.ready_memory_data, *which),
+            partial(core_capi.ready_memory_data_size, *which),
         )
 
     def _function(self, instance: int, name: bytes) -> bytearray:
@@ -244,7 +288,9 @@ class CoreFiber(Fiber):
         self._release_scratch()
         if self.memory is not NO_MEMORY:
             self.memory.close()  # the allocator refers to this fiber: a cycle would keep the component alive
-        self.memory = NO_MEMORY
+        if self._batch is not NO_MEMORY:
+            self._batch.close()
+        self.memory = self._batch = NO_MEMORY
         self._reallocs.clear()
 
 
@@ -256,8 +302,12 @@ def _allocator_of(fiber: CoreFiber, memory: LinearMemory, extern: bytearray) -> 
     def allocate(alignment: int, size: int, _keep: object = extern) -> int:
         _put_arguments(_ARGUMENTS, 0, 0, 0, alignment, size)
         fiber.must_finish = True
+        if fiber.before_call is not None:
+            fiber.hold_batch(True)
         error = _func_call(context, function, _READY_ARGUMENTS, _READY_COUNT, _READY_TRAP)
         fiber.must_finish = False
+        if fiber.before_call is not None:
+            fiber.hold_batch(False)
         if current.finish_by:  # its slice ended meanwhile, or in an earlier call
             capi.set_epoch_deadline(fiber.context, 0)
         if error or _TRAP.value:

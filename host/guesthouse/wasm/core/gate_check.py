@@ -40,6 +40,8 @@ def _fault(plan: Plan) -> str | None:
         return "its plan has another gate"
     if any(each.module == gate.module for each in others):
         return "its plan has two gates"
+    if plan.batch is not None and any(each.module == plan.batch.module for each in plan.instantiations):
+        return "its plan has an instance of its batch"
     checked = {str(number) for number in range(last)}
     for source in chain.from_iterable(each.imports for each in others):
         if isinstance(source, CallOf) or (source.instance == 0 and source.name not in checked):

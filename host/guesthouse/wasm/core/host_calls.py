@@ -11,7 +11,6 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Any, Final, TypeAlias
 
-from guesthouse.core.exit_cause import ExitCause
 from guesthouse.wasm.abi.handles import begin, drop_own, new_own, own_number, take
 from guesthouse.wasm.abi.layout import core_signature
 from guesthouse.wasm.abi.lift import ArgumentLimit, ResourceNumber
@@ -43,7 +42,7 @@ from guesthouse.wasm.engine.host_functions import (
     put_wait,
 )
 from guesthouse.wasm.engine.native import slots
-from guesthouse.wasm.errors import GuestTrap
+from guesthouse.wasm.errors import allocator_called_host
 from guesthouse.wasm.plan.plan import HandleAction
 from guesthouse.wasm.types import FunctionType
 
@@ -144,7 +143,7 @@ class _Check:
 
     def __hash__(self) -> int:
         fiber = CURRENT.fiber
-        return _fault(fiber, _host_called()) if fiber.must_finish else 0
+        return _fault(fiber, allocator_called_host()) if fiber.must_finish else 0
 
 
 CHECK: Final = _Check()
@@ -200,10 +199,6 @@ def _into_tagged(write: Callable[[Any, Any, int], None], kind: int) -> _Finish:
     return finish
 
 
-def _host_called() -> GuestTrap:
-    return GuestTrap(ExitCause.TRAP, "its allocator called the host")
-
-
 def _plain(call: Callable[..., Any], compiled: Callable[[], _Converters], *, takes: bool) -> Any:
     """A callback that returns. `takes` is whether the call has arguments."""
     running = CURRENT
@@ -226,7 +221,9 @@ def _plain(call: Callable[..., Any], compiled: Callable[[], _Converters], *, tak
         fiber = running.fiber
         try:
             if fiber.must_finish:
-                raise _host_called()
+                raise allocator_called_host()
+            if fiber.before_call is not None:
+                fiber.before_call()
             fiber.calls += 1
             value = call(fiber.owner, *read(values, fiber.memory))
             finish(value, fiber, values, values)
@@ -238,7 +235,9 @@ def _plain(call: Callable[..., Any], compiled: Callable[[], _Converters], *, tak
         fiber = running.fiber
         try:
             if fiber.must_finish:
-                raise _host_called()
+                raise allocator_called_host()
+            if fiber.before_call is not None:
+                fiber.before_call()
             fiber.calls += 1
             finish(call(fiber.owner), fiber, values, values)
         except BaseException as error:
@@ -269,6 +268,8 @@ def _blocking(call: Callable[..., Any], compiled: Callable[[], _Converters], *, 
         try:
             if finish is None:
                 read, finish = compiled()
+            if fiber.before_call is not None:
+                fiber.before_call()
             fiber.calls += 1
             value = call(fiber.owner, *read(params, fiber.memory)) if takes else call(fiber.owner)  # type: ignore[misc]
             if value is pending:
@@ -291,7 +292,7 @@ def _fault(fiber: CoreFiber, error: BaseException) -> int:
 
 _SCOPE: Final[dict[str, Any]] = {
     "fault": _fault,
-    "host_called": _host_called,
+    "host_called": allocator_called_host,
     "pending": PENDING,
     "BlockedCall": BlockedCall,
     "put_wait": put_wait,

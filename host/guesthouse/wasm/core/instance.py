@@ -22,7 +22,7 @@ from guesthouse.wasm.core.host_calls import (
     as_core_handle,
 )
 from guesthouse.wasm.core.import_table import Imports, ImportScratch
-from guesthouse.wasm.core.instantiation import EntryPoint, Step
+from guesthouse.wasm.core.instantiation import Answering, EntryPoint, Step
 from guesthouse.wasm.engine import capi
 from guesthouse.wasm.engine.fiber import Fiber, StoreLimits
 from guesthouse.wasm.engine.host_functions import HostFunction
@@ -106,6 +106,8 @@ class LinkedComponent:
         self.needs = plan.total_needs()
         self.memories = plan.memories
         self.reallocs = [(export.instance, export.name.encode()) for export in plan.reallocs]
+        self._batch = plan.batch
+        self.answering = self._answering(modules)
 
     def serves(self, offer: HostImport, entries: Sequence[tuple[str | None, str]]) -> bool:
         """Whether it is linked to these calls, and was asked for these entries."""
@@ -124,7 +126,14 @@ class LinkedComponent:
         numbered = zip(self.steps, self._step_modules, strict=True)
         made.steps = tuple(replace(step, module=addresses[number]) for step, number in numbered)
         made.needs = replace(needs, other_bytes=self.needs.other_bytes)
+        made.answering = self._answering(modules)
         return made
+
+    def _answering(self, modules: Sequence[Native]) -> Answering | None:
+        batch = self._batch
+        if batch is None:
+            return None
+        return Answering(address_of_native(modules[batch.module]), *self.reallocs[batch.realloc])
 
     def new_fiber(self, limits: StoreLimits, owner: Any) -> Fiber:
         """A new guest."""

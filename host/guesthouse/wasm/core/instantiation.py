@@ -35,6 +35,15 @@ class EntryPoint(Struct, frozen=True):
     realloc: int | None
 
 
+class Answering(Struct, frozen=True):
+    """The module that answers a component's frequent calls in batches (`plan/batch_module.py`), and its allocator."""
+
+    module: int
+    """The address of the compiled module."""
+    instance: int
+    realloc: bytes
+
+
 class Instantiable(Protocol):
     """A component whose core modules are linked. Lives as long as any of its fibers."""
 
@@ -47,6 +56,7 @@ class Instantiable(Protocol):
     """The number of memories of all instances."""
     reallocs: list[tuple[int, bytes]]
     """Its allocators by their numbers in the plan: instance and export name."""
+    answering: Answering | None
 
     def take_scratch(self) -> ImportScratch:
         """Scratch for an instantiation, to be returned by `give_scratch`."""

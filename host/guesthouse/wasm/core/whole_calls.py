@@ -29,6 +29,7 @@ def callback(env, caller, params):
  fiber = running.fiber
  try:
   if fiber.must_finish: raise host_called()
+  if fiber.before_call is not None: fiber.before_call()
   fiber.calls += 1
   memory = fiber.memory
   passed = data = view_of(params)
@@ -45,6 +46,7 @@ def finish(value, fiber, params, results):
 def callback(env, caller, params, params_len, results, results_len, trap_out, continuation_out):
  fiber = running.fiber
  try:
+  if fiber.before_call is not None: fiber.before_call()
   fiber.calls += 1
   memory = fiber.memory
   passed = data = view_of(params)

@@ -37,8 +37,8 @@ class StoreLimits(Struct, frozen=True):
     memories: int = 1
     """Most components have one. Of several only one can grow, up to the guest's limit."""
     tables: int = MAX_TABLES
-    instances: int = 513
-    """Of the largest component with a plan, and its gate."""
+    instances: int = 514
+    """Of the largest component with a plan, its gate, and its batch."""
 
 
 class _Current:
@@ -71,6 +71,7 @@ class Fiber(ABC):
         "_started",
         "_store",
         "answered",
+        "before_call",
         "blocked",
         "calls",
         "context",
@@ -87,6 +88,10 @@ class Fiber(ABC):
         self.owner = owner
         self.calls = 0
         """Number of host calls."""
+        self.before_call: Callable[[], None] | None = None
+        """What is to be done before any host call: carry out what the guest's batch answered
+        (`plan/batch_module.py`).
+        """
         self.fault: GuestTrap | None = None
         """What a host call raised, as the cause of the trap that follows."""
         self.blocked: Any = None
@@ -153,6 +158,10 @@ class Fiber(ABC):
     def memory_bytes(self) -> int:
         """The size of its linear memory and its instances."""
 
+    def new_batch(self) -> Any:
+        """Make what answers host calls from a batch, once; returns its `LinearMemory`, or None if there is none."""
+        return None
+
     def drop(self) -> None:
         """End the guest wherever it is, and free everything. Idempotent."""
         self._end_step()
@@ -160,7 +169,7 @@ class Fiber(ABC):
             if CURRENT.fiber is self:
                 CURRENT.fiber = None
             self.owner = None
-            self.pending_answer = self.blocked = self.answered = None
+            self.pending_answer = self.blocked = self.answered = self.before_call = None
             self._store.close()
             self._let_go()
 

@@ -8,11 +8,13 @@ A blocking call while the guest's allocator runs in a host call must be refused 
 panics outside of a fiber. Only the worker knows which functions block. So the gate has each lowered function twice,
 checked (see `Checking`) and unchecked, and the worker links guests to the latter where it never blocks. It checks that
 the plan leads everything else through the former (`core/gate_check.py`).
+
+Calls that the guest's batch may answer (`batch_module.py`) are asked of it first, through a table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from msgspec.structs import replace
@@ -20,7 +22,10 @@ from msgspec.structs import replace
 from guesthouse.wasm.abi.layout import CoreSignature, Known, core_signature
 from guesthouse.wasm.binary.byte_reader import MODULE, encoded_number, encoded_section
 from guesthouse.wasm.binary.core_module import CODE, EXPORTS, FUNCTIONS, IMPORTS, TYPES
+from guesthouse.wasm.plan.batch_layout import TABLE
+from guesthouse.wasm.plan.batch_module import batch_of
 from guesthouse.wasm.plan.plan import (
+    ANSWERED,
     Call,
     CallOf,
     Checking,
@@ -47,13 +52,20 @@ _TRAP: Final = b"\x03\x00\x00\x0b"
 _DROP: Final[CoreSignature] = (("i32",), ())
 _NUMBER: Final[CoreSignature] = (("i32",), ("i32",))
 _CHECK: Final[CoreSignature] = ((), ())
+_BATCH_WEIGHT: Final = Weight(0, 0)
+"""It is instantiated apart."""
+_TABLES, _ELEMENTS = 4, 9
+_FUNCREF: Final = b"\x70"
+_NO_ANSWER: Final = b"\x04\x00\x41\x00\x0b"
+"""The body of a function that returns 0: four bytes, no locals, `i32.const`, `end`."""
 
 
 def with_gate(plan: Plan) -> tuple[Plan, tuple[bytes, ...]]:
     """The plan with all host calls through a gate.
 
     Returns:
-        The plan, and the additional core modules: one, or none for a component without host calls.
+        The plan, and the additional core modules: the gate, unless it is a component without host calls, and the
+        batch's, if it can receive messages.
     """
     if not plan.calls:
         return plan, ()
@@ -61,10 +73,12 @@ def with_gate(plan: Plan) -> tuple[Plan, tuple[bytes, ...]]:
     host = (number for number, call in enumerate(calls) if not isinstance(call, Trapping))
     gate = Instantiation(plan.modules, tuple(map(CallOf, host)))
     weight = Weight(1024 + 256 * len(calls), 10 + len(calls))
+    batch, answering = batch_of(replace(plan, modules=plan.modules + 1)) or (None, b"")
+    batches = () if batch is None else (answering,)
     gated = replace(
         plan,
         calls=calls,
-        modules=plan.modules + 1,
+        modules=plan.modules + 1 + len(batches),
         instantiations=(
             gate,
             *(replace(each, imports=tuple(map(_gated, each.imports))) for each in plan.instantiations),
@@ -72,9 +86,12 @@ def with_gate(plan: Plan) -> tuple[Plan, tuple[bytes, ...]]:
         memory=None if plan.memory is None else _later(plan.memory),
         reallocs=tuple(map(_later, plan.reallocs)),
         exports=tuple(replace(each, function=_later(each.function)) for each in plan.exports),
-        weights=(*plan.weights, weight) if plan.weights else (),
+        weights=(*plan.weights, weight, *(_BATCH_WEIGHT for _ in batches)) if plan.weights else (),
+        batch=batch,
     )
-    return gated, (_module(plan.calls, _signatures(plan)),)
+    answered = () if batch is None else batch.answered
+    slots = {call: slot for slot, call in enumerate(answered) if call is not None}
+    return gated, (_module(plan.calls, _signatures(plan), slots), *batches)
 
 
 def _gated(source: Source) -> Source:
@@ -103,12 +120,22 @@ def _signatures(plan: Plan) -> list[CoreSignature]:
     return [signature(call) for call in plan.calls]
 
 
-def _module(calls: Sequence[Call], signatures: Sequence[CoreSignature]) -> bytes:
+def _module(calls: Sequence[Call], signatures: Sequence[CoreSignature], slots: Mapping[int, int]) -> bytes:
     """A module that exports a function for each of these calls, named by its number, and lowered ones once more
     `unchecked`. They trap, or call the import of the same name; the last import is the check.
+
+    Args:
+        calls: the calls.
+        signatures: of each.
+        slots: where in the table is what may answer a call, by the call's number.
     """
     types: dict[CoreSignature, int] = {}
-    numbers = [encoded_number(types.setdefault(each, len(types))) for each in (*signatures, _CHECK)]
+
+    def number_of(signature: CoreSignature) -> bytes:
+        return encoded_number(types.setdefault(signature, len(types)))
+
+    numbers = [number_of(each) for each in (*signatures, _CHECK)]
+    answers = {slot: number_of((signatures[at][0], ("i32",))) for at, slot in slots.items()}
     imported = [at for at, call in enumerate(calls) if not isinstance(call, Trapping)]
     place = {at: number for number, at in enumerate(imported)}
     check = len(imported)
@@ -117,11 +144,27 @@ def _module(calls: Sequence[Call], signatures: Sequence[CoreSignature]) -> bytes
         if isinstance(call, Trapping):
             functions.append((str(at), numbers[at], _TRAP))
         elif isinstance(call, Lowered):
-            functions.append((str(at), numbers[at], _body(place[at], len(params), check)))
-            functions.append((unchecked(at), numbers[at], _body(place[at], len(params))))
+            slot = slots.get(at)
+            asked = b"" if slot is None else _asked(slot, answers[slot], len(params))
+            functions.append((str(at), numbers[at], _body(place[at], len(params), asked, check)))
+            functions.append((unchecked(at), numbers[at], _body(place[at], len(params), asked)))
         else:
             functions.append((str(at), numbers[at], _body(place[at], len(params))))
     first = check + 1
+    nothing = {slot: first + len(functions) + order for order, slot in enumerate(answers)}
+    exports = [
+        _name(name) + _FUNCTION + encoded_number(number)
+        for number, (name, _, _) in enumerate(functions, first)
+    ]
+    tables, elements = [], []
+    if answers:
+        size = encoded_number(len(ANSWERED))
+        tables = [_FUNCREF + b"\x01" + size + size]
+        exports.append(_name(TABLE) + b"\x01\x00")
+        elements = [
+            b"\x00\x41" + encoded_number(slot) + _END + encoded_number(1) + encoded_number(function)
+            for slot, function in nothing.items()
+        ]
     return MODULE + b"".join(
         (
             _section(TYPES, [_FUNCTION_TYPE + b"".join(map(_values, each)) for each in types]),
@@ -129,23 +172,26 @@ def _module(calls: Sequence[Call], signatures: Sequence[CoreSignature]) -> bytes
                 IMPORTS,
                 [_name("") + _name(str(at)) + _FUNCTION + numbers[at] for at in (*imported, len(calls))],
             ),
-            _section(FUNCTIONS, [type_ for _, type_, _ in functions]),
-            _section(
-                EXPORTS,
-                [
-                    _name(name) + _FUNCTION + encoded_number(number)
-                    for number, (name, _, _) in enumerate(functions, first)
-                ],
-            ),
-            _section(CODE, [body for _, _, body in functions]),
+            _section(FUNCTIONS, [*(type_ for _, type_, _ in functions), *answers.values()]),
+            _section(_TABLES, tables) if tables else b"",
+            _section(EXPORTS, exports),
+            _section(_ELEMENTS, elements) if elements else b"",
+            _section(CODE, [*(body for _, _, body in functions), *(_NO_ANSWER for _ in answers)]),
         )
     )
 
 
-def _body(function: int, params: int, check: int | None = None) -> bytes:
+def _asked(slot: int, type_: bytes, params: int) -> bytes:
+    """Returns if the function in that slot answers."""
+    got = b"".join(_LOCAL_GET + encoded_number(at) for at in range(params))
+    call = b"\x41" + encoded_number(slot) + b"\x11" + type_ + b"\x00"  # i32.const, call_indirect
+    return got + call + b"\x04\x40\x0f" + _END  # if, return, end
+
+
+def _body(function: int, params: int, asked: bytes = b"", check: int | None = None) -> bytes:
     checked = b"" if check is None else _CALL + encoded_number(check)
     got = b"".join(_LOCAL_GET + encoded_number(at) for at in range(params))
-    body = b"\x00" + checked + got + _CALL + encoded_number(function) + _END
+    body = b"\x00" + asked + checked + got + _CALL + encoded_number(function) + _END
     return encoded_number(len(body)) + body
 
 

@@ -23,8 +23,8 @@ from guesthouse.wasm.plan.needs import NO_NEEDS, Needs
 from guesthouse.wasm.plan.weight import Weight
 from guesthouse.wasm.types import FunctionType
 
-MAX_MODULES: Final = 130
-"""Of a component, its gate, and the module that calls destructors."""
+MAX_MODULES: Final = 131
+"""Of a component, its gate, its batch, and the module that calls destructors."""
 MAX_MEMORIES: Final = 3
 """Of all instances together: tools for JavaScript make three. One can grow; each reserves 4 GiB of address space and
 takes some of the 65,530 mappings of its worker.
@@ -142,6 +142,28 @@ class Import(NamedTuple):
     type: FunctionType
 
 
+ANSWERED: Final = (
+    ("guesthouse:process/messaging", "receive"),
+    ("guesthouse:process/messaging", "get-blob"),
+    ("guesthouse:process/messaging", "get-blob-text"),
+    ("guesthouse:process/messaging", "receive-ws-push"),
+    ("guesthouse:process/http-server", "send-ws-text"),
+    ("guesthouse:process/http-server", "send-ws-push"),
+)
+"""The host calls that a batch answers (`batch_module.py`), whatever the interface's version."""
+
+
+class BatchModule(Struct, frozen=True):
+    """The module that answers some host calls itself (`batch_module.py`)."""
+
+    module: int
+    """Index of the core module, of which the plan has no instance."""
+    realloc: int
+    """Index in `Plan.reallocs` of the allocator for its results."""
+    answered: tuple[int | None, ...]
+    """Index in `Plan.calls` of each call of `ANSWERED`, if it answers it."""
+
+
 class Plan(Struct, frozen=True):
     """All that a worker needs besides the compiled core modules."""
 
@@ -165,6 +187,8 @@ class Plan(Struct, frozen=True):
     """The number of its memories, at least 1."""
     needs: Needs = NO_NEEDS
     """Its initial memory and tables; `total_needs` adds the rest of its instances."""
+
+    batch: BatchModule | None = None
 
     def total_needs(self) -> Needs:
         """What a guest needs initially."""

@@ -29,9 +29,11 @@ from guesthouse.wasm.plan.json_values import (
 )
 from guesthouse.wasm.plan.needs import Needs
 from guesthouse.wasm.plan.plan import (
+    ANSWERED,
     MAX_MEMORIES,
     MAX_MODULES,
     MAX_OWN_RESOURCES,
+    BatchModule,
     Call,
     CallOf,
     Checking,
@@ -98,6 +100,7 @@ def plan_to_json(plan: Plan) -> bytes:
             *types.functions(each.type for each in plan.exports),
         ],
         "weights": [[each.bytes for each in plan.weights], [each.microseconds for each in plan.weights]],
+        "batch": None if plan.batch is None else [plan.batch.module, plan.batch.realloc, plan.batch.answered],
         "types": types.to_json(),
     }
     encoded = json.dumps(value, separators=(",", ":")).encode()
@@ -154,6 +157,7 @@ def _plan(value: Json) -> Plan:
         resources=all_of(_read_resource, value["resources"]),
         weights=_read_weights(modules, *columns(2, value["weights"])),
         exports=_read_lifted(types, made, len(reallocs), *columns(7, value["exports"])),
+        batch=optional(partial(_read_batch, modules, len(reallocs), len(calls)), value["batch"]),
     )
 
 
@@ -222,6 +226,14 @@ def _read_instantiation(sources: _Sources, modules: int, made: int, value: Json)
 def _read_export(made: int, value: Json) -> Export:
     instance, name = value
     return Export(below(made, instance), text(name))
+
+
+def _read_batch(modules: int, reallocs: int, calls: int, value: Json) -> BatchModule:
+    module, realloc, answered = value
+    numbers = tuple(optional(partial(below, calls), number) for number in answered)
+    if len(numbers) != len(ANSWERED):
+        raise ValueError("a plan: which calls a batch answers was expected")
+    return BatchModule(below(modules, module), below(reallocs, realloc), numbers)
 
 
 def _read_calls(
