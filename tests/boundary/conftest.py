@@ -22,12 +22,17 @@ _CALL_THE_HOST: Final = (
     "test_round_trips",
 )
 
+_EACH_LANE: Final = ("test_conversions", "test_deaths")
+"""What runs in each lane in every run of tests; the others run there when all tests do."""
+
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     name = metafunc.module.__name__.rpartition(".")[2]
     lanes = ["apart"] if name.startswith("test_canonical") else ["whole", "apart"]
     lanes += ["frequent"] if name in _CALL_THE_HOST else []
-    metafunc.parametrize("lane", lanes, indirect=True, scope="module")
+    always = lanes if name in _EACH_LANE else ["apart"]
+    chosen = [lane if lane in always else pytest.param(lane, marks=pytest.mark.thorough) for lane in lanes]
+    metafunc.parametrize("lane", chosen, indirect=True, scope="module")
 
 
 @pytest.fixture(scope="module", autouse=True)

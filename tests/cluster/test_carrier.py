@@ -251,6 +251,7 @@ async def test_what_waits_for_a_server_that_stands_still_is_bounded(
     assert len(await two.got(said.count(None) + 1)) == said.count(None) + 1
 
 
+@pytest.mark.thorough
 async def test_processes_of_two_nodes_message_each_other_over_nats(nats: Server, tmp_path: Path) -> None:
     source = the_puppets(tmp_path / "source")
     nodes: dict[str, Node] = {}

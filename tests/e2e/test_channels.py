@@ -178,6 +178,7 @@ async def test_what_breaks_the_websocket_protocol_closes_that_channel_alone(star
     await daemon.no_channels()
 
 
+@pytest.mark.thorough
 async def test_200_channels_at_once_lose_and_repeat_nothing_and_keep_their_order(start: StartNode) -> None:
     daemon = await start("recorder")
     token = await daemon.token()

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import httpx
+import pytest
 from tests.certificates import self_signed
 from tests.patience import PATIENCE
 from websockets.asyncio.client import connect
@@ -117,6 +118,7 @@ async def test_the_log_goes_on_in_a_new_file_when_it_was_moved(start: StartNode)
     assert "reloaded" not in moved.read_text()
 
 
+@pytest.mark.thorough
 async def test_a_node_whose_terminal_is_closed_stops_as_it_does_otherwise(
     start: StartNode, tmp_path: Path
 ) -> None:

@@ -181,6 +181,7 @@ async def test_what_cannot_be_run_is_said(tmp_path: Path) -> None:
         TestNode()
 
 
+@pytest.mark.thorough
 async def test_the_clock_of_other_nodes_cannot_be_moved(shared: StartNode) -> None:
     node = await shared("echo-c")
     for command in ("advance", "settle", "replace"):

@@ -201,6 +201,7 @@ def beside(alter: Alter, data: bytes) -> list[bytes]:
     return [*alter(data), data]
 
 
+@pytest.mark.thorough
 async def test_what_is_forged_or_altered_on_the_way_is_dropped_and_logged(world: World) -> None:
     assert await world.ask(ONE, A, f"ask {TWO}@{OPEN} 20 say hello") == "hello"
     for alter, why in ALTERED:

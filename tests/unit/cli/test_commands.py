@@ -97,6 +97,7 @@ def test_a_second_node_on_the_same_home_is_refused(daemon: Daemon) -> None:
     assert second.stderr.count("\n") == 1
 
 
+@pytest.mark.thorough
 def test_a_port_in_use_is_said_in_one_line(daemon: Daemon, tmp_path: Path) -> None:
     port = daemon.ready.split()[1].rpartition(":")[2]
     second = guesthouse("run", "--home", str(tmp_path / "other"), "--port", port)

@@ -565,7 +565,7 @@ def taken() -> tuple[int, int]:
 
 @pytest.mark.parametrize(
     "table",
-    thorough_but(TABLES, bindings, channels, requests, sessions, frames),
+    thorough_but(TABLES, channels, requests),
     ids=lambda table: table.__name__,
 )
 @pytest.mark.slow
