@@ -57,7 +57,7 @@ class MessageLimits(Protocol):
         """CPU time for each message."""
 
 
-class Receiver(Protocol):
+class BatchOwner(Protocol):
     """A guest, as its batch sees it: see `Guest`."""
 
     handle: int
@@ -87,7 +87,7 @@ class Batch:
 
     __slots__ = ("_before_call", "_guest", "_memory", "_most", "_sent_at", "_skip", "_strikes", "_unread")
 
-    def __init__(self, guest: Receiver, memory: LinearMemory) -> None:
+    def __init__(self, guest: BatchOwner, memory: LinearMemory) -> None:
         self._guest = guest
         self._memory = memory
         self._most = min(guest.limits.message_bytes, WASM_PAGE)

@@ -22,7 +22,7 @@ from guesthouse.wasm.core.host_calls import (
     as_core_handle,
 )
 from guesthouse.wasm.core.import_table import Imports, ImportScratch
-from guesthouse.wasm.core.instantiation import Answering, EntryPoint, Step
+from guesthouse.wasm.core.instantiation import BatchSource, EntryPoint, Step
 from guesthouse.wasm.engine import capi
 from guesthouse.wasm.engine.fiber import Fiber, StoreLimits
 from guesthouse.wasm.engine.host_functions import HostFunction
@@ -129,11 +129,11 @@ class LinkedComponent:
         made.answering = self._answering(modules)
         return made
 
-    def _answering(self, modules: Sequence[Native]) -> Answering | None:
+    def _answering(self, modules: Sequence[Native]) -> BatchSource | None:
         batch = self._batch
         if batch is None:
             return None
-        return Answering(address_of_native(modules[batch.module]), *self.reallocs[batch.realloc])
+        return BatchSource(address_of_native(modules[batch.module]), *self.reallocs[batch.realloc])
 
     def new_fiber(self, limits: StoreLimits, owner: Any) -> Fiber:
         """A new guest."""

@@ -35,7 +35,7 @@ class EntryPoint(Struct, frozen=True):
     realloc: int | None
 
 
-class Answering(Struct, frozen=True):
+class BatchSource(Struct, frozen=True):
     """The module that answers a component's frequent calls in batches (`plan/batch_module.py`), and its allocator."""
 
     module: int
@@ -56,7 +56,7 @@ class Instantiable(Protocol):
     """The number of memories of all instances."""
     reallocs: list[tuple[int, bytes]]
     """Its allocators by their numbers in the plan: instance and export name."""
-    answering: Answering | None
+    answering: BatchSource | None
 
     def take_scratch(self) -> ImportScratch:
         """Scratch for an instantiation, to be returned by `give_scratch`."""
