@@ -54,7 +54,7 @@ async def test_the_command_restarts_a_node_with_its_pid_address_and_channels(sta
         assert await client.receive() == "after"
     await daemon.no_channels()
     (takes_over,) = [line for line in await daemon.logs() if "takes over" in line["text"]]
-    assert "takes over 1 channels" in takes_over["text"]
+    assert "takes over 1 channel " in takes_over["text"]
     assert not (daemon.home / "handover").exists()
 
 
@@ -232,6 +232,6 @@ async def test_what_was_left_for_a_package_that_is_gone_is_lost_and_logged(start
     await client.open()
     await daemon.terminate()
     daemon = await start("counter", home=daemon.home)
-    await daemon.log_line(ECHO_C, "is not there any more: 1 channels left for it are lost")
+    await daemon.log_line(ECHO_C, "is not there any more: 1 channel of it lost")
     client.moved(daemon.ws_url + "/")
     assert (await refused(client))[0] == 4008

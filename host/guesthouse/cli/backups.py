@@ -8,6 +8,7 @@ import click
 
 from guesthouse.cli.options import home_option, home_path, json_option, print_json
 from guesthouse.cli.terminal.progress import working
+from guesthouse.core.printable import number_of
 
 
 @click.command()
@@ -33,7 +34,7 @@ def backup(file: str, without_secrets: bool, force: bool, home: str | None, as_j
         print_json(made.as_json())
         return
     manifest = made.manifest
-    click.echo(f"{made.archive}: {len(manifest.files)} files, {made.bytes:,} bytes", err=True)
+    click.echo(f"{made.archive}: {number_of(len(manifest.files), 'file')}, {made.bytes:,} bytes", err=True)
     if manifest.secrets:
         click.echo("it has the node's keys, password and tokens in it: keep it as safe as the home", err=True)
     if made.left_out:

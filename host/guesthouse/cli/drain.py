@@ -11,6 +11,7 @@ import click
 
 from guesthouse.cli.options import home_option, home_path, json_option, print_json
 from guesthouse.core.errors import GuesthouseError
+from guesthouse.core.printable import number_of
 
 _STEP_SECONDS: Final = 0.05
 _LONGEST: Final = 7 * 24 * 3600
@@ -96,14 +97,15 @@ def drain(
 
 def progress(status: dict[str, Any]) -> str:
     """How far a drain is, as the rest of a sentence about the node."""
-    counts = f"{status['channels']} channels are open, {status['told']} clients were told to go"
+    told = f"{number_of(status['told'], 'client was', 'clients were')} told to go"
+    counts = f"{number_of(status['channels'], 'channel is', 'channels are')} open, {told}"
     match status["state"]:
         case "serving":
             return "takes clients"
         case "drained" | "ending":
             return f"is drained: {counts}"
         case "ended":
-            return f"is drained and has ended: {status['told']} clients were told to go"
+            return f"is drained and has ended: {told}"
         case _:
             return f"is being drained: {counts}, {status['left_seconds']:.0f} s left"
 

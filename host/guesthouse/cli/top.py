@@ -17,7 +17,7 @@ import click
 from guesthouse.cli.options import home_option, home_path, json_option, print_json
 from guesthouse.cli.status import print_table
 from guesthouse.cli.terminal.durations import Seconds
-from guesthouse.core.printable import printable
+from guesthouse.core.printable import number_of, printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -158,7 +158,8 @@ def view(items: Sequence[Item], sort: str, height: int) -> RenderableType:
     total = sum(item["messages_per_second"] for item in items)
     cpu = 100 * sum(item["cpu"] for item in items)
     channels = sum(item["channels"] for item in items)
-    text = f"{len(items)} processes{more}, {cpu:.0f} % CPU, {total:,.0f} messages/s, {channels:,} channels"
+    processes = number_of(len(items), "process", "processes")
+    text = f"{processes}{more}, {cpu:.0f} % CPU, {total:,.0f} messages/s, {number_of(channels, 'channel')}"
     return Group(Text(text), Text(_KEYS, "dim"), Text(""), table)
 
 

@@ -1,4 +1,4 @@
-"""Text on a terminal: untrusted, and in colours, which levels of the log and places of errors have."""
+"""Text for people: untrusted, with numbers, and in colours, which levels of the log and places of errors have."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ _UNPRINTABLE = re.compile(
 def printable(text: str) -> str:
     """Text with every character that a terminal interprets shown as an escape."""
     return _UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+def number_of(count: int, one: str, more: str = "") -> str:
+    """A number of things: `number_of(1, "channel")` is "1 channel". `more` is the plural, by default with an s."""
+    return f"{count} {one if count == 1 else more or one + 's'}"
 
 
 _BOLD: Final = "\x1b[1m"

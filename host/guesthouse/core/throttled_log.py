@@ -7,6 +7,7 @@ from time import monotonic
 from typing import Final
 
 from guesthouse.core.ports import LogPort
+from guesthouse.core.printable import number_of
 from guesthouse.core.throttle import Throttle
 
 EVERY_SECONDS: Final = 60.0
@@ -24,5 +25,5 @@ class ThrottledLog:
         """Write `text` about `source`, unless a line on the same matter was written a short while ago."""
         omitted = self._throttle.omitted((source, what), self._now())
         if omitted is not None:
-            more = f" ({omitted} times more since it was said last)" if omitted else ""
+            more = f" ({number_of(omitted, 'time')} more since it was said last)" if omitted else ""
             self._log.write(source, level, f"{text}{more}")

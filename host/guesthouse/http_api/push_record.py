@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Final
 
 from guesthouse.core.ports import LogPort
+from guesthouse.core.printable import number_of
 
 TOGETHER_SECONDS: Final = 10.0
 """Pushes after the first are written down together after that time."""
@@ -53,9 +54,8 @@ class PushRecord:
     def _write(self) -> None:
         for (caller, process), messages in self._messages.items():
             channels = self._channels[caller, process]
-            text = (
-                f"{caller} pushed to {process}: {messages} messages, delivered to channels {channels} times"
-            )
+            times = number_of(channels, "time")
+            text = f"{caller} pushed to {process}: {number_of(messages, 'message')}, delivered to channels {times}"
             self._log.write(self._source, "info", text)
         self._messages.clear()
         self._channels.clear()

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from guesthouse.core.address import ProcessId
 from guesthouse.core.errors import BadProcessId
+from guesthouse.core.printable import number_of
 from guesthouse.http_server.sessions.handed_channel import BadHandover, HandedChannel
 from guesthouse.kernel.process.handed_mailbox import Handed, HandedMessage, HandedOpen, HandedRequest
 from guesthouse.kernel.process.process import Process
@@ -65,8 +66,8 @@ class Predecessor:
         node.log.write(
             "node",
             "info",
-            f"takes over {kinds.count(HandedChannel)} channels and {kinds.count(HandedMessage)} messages that were "
-            f"left {handed.away_seconds:.1f} s ago",
+            f"takes over {number_of(kinds.count(HandedChannel), 'channel')} and "
+            f"{number_of(kinds.count(HandedMessage), 'message')}, left {handed.away_seconds:.1f} s ago",
         )
 
     def _take(self, handed: handover_file.Handover) -> None:
@@ -99,10 +100,10 @@ class Predecessor:
         node = self._node
         for owner, count in node.http.left_over():
             node.log.write(
-                str(owner), "warning", f"is not there any more: {count} channels left for it are lost"
+                str(owner), "warning", f"is not there any more: {number_of(count, 'channel')} of it lost"
             )
         for owner, messages in self._messages.items():
-            text = f"is not there any more: {len(messages)} messages left for it are lost"
+            text = f"is not there any more: {number_of(len(messages), 'message')} for it lost"
             node.log.write(str(owner), "warning", text)
         self._messages.clear()
         self._opens.clear()
@@ -134,8 +135,9 @@ async def hand_over(node: BaseNode) -> None:
         node.log.write("node", "error", f"nothing is handed over: {node.home.handover}: {error.strerror}")
         return
     if left_out:
-        node.log.write("node", "error", f"{left_out} channels or messages were too large to be handed over")
-    node.log.write("node", "info", f"hands over {len(channels)} channels")
+        lost = number_of(left_out, "channel or message is", "channels or messages are")
+        node.log.write("node", "error", f"{lost} not handed over: too large")
+    node.log.write("node", "info", f"hands over {number_of(len(channels), 'channel')}")
 
 
 def _mailboxes(node: BaseNode) -> Iterator[Record]:

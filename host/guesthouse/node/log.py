@@ -26,7 +26,7 @@ from typing import Any, Final, TextIO, cast
 from guesthouse.core import private
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.core.messages import LogLine
-from guesthouse.core.printable import coloured, printable, wants_colours
+from guesthouse.core.printable import coloured, number_of, printable, wants_colours
 from guesthouse.node.log_filter import EVERYTHING, LogFilter
 from guesthouse.node.log_levels import LogLevels
 
@@ -89,7 +89,8 @@ class Subscription:
             yield self._lines.popleft()
         if self._missed:
             missed, self._missed = self._missed, 0
-            yield _of_log(f"{missed} lines were dropped: they came faster than they were read")
+            lines = number_of(missed, "line was", "lines were")
+            yield _of_log(f"{lines} dropped: they came faster than they were read")
 
 
 class Log:
@@ -205,7 +206,7 @@ class _Rate:
         self._second, self._counts, self._repeated = int(now), {}, {}
         self._kinds, self._dropped = set(), {}
         return [
-            (source, "host", "warning", f"{count} more lines were dropped")
+            (source, "host", "warning", f"{number_of(count, 'more line was', 'more lines were')} dropped")
             for source, count in dropped.items()
         ]
 
@@ -277,7 +278,7 @@ class _Writer:
             self._characters_taken += len(line.text)
             if self._dropped:
                 dropped, self._dropped = self._dropped, 0
-                text = f"{dropped} lines were dropped: the disk or the terminal is too slow"
+                text = f"{number_of(dropped, 'line was', 'lines were')} dropped: the disk or the terminal is too slow"
                 self._write(_of_log(text))
         if self._file is not None:
             self._file.close()
@@ -299,7 +300,8 @@ class _Writer:
             return
         if self._unwritten:
             missing, self._unwritten = self._unwritten, 0
-            self._write(_of_log(f"{missing} lines are missing here: {self._folder} was not writable"))
+            lines = number_of(missing, "line is", "lines are")
+            self._write(_of_log(f"{lines} missing here: {self._folder} was not writable"))
 
     def _hand_on(self, line: LogLine, route: Callable[[LogLine], None]) -> None:
         try:

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.core.ports import LogPort, Transport
+from guesthouse.core.printable import number_of
 from guesthouse.core.throttled_log import ThrottledLog
 from guesthouse.core.timing.clock import Cancellable
 from guesthouse.kernel.cluster.announcer import Announcer
@@ -264,7 +265,11 @@ class Peers:
         other = self._others[session.node]
         other.session, other.reconnect = None, reconnect
         unsent = self._lose(other)
-        lost = f", and {unsent} messages to it were discarded" if unsent else ""
+        lost = (
+            f", and {number_of(unsent, 'message to it was', 'messages to it were')} discarded"
+            if unsent
+            else ""
+        )
         text = f"the session with {session.node} has ended{lost}: {why}"
         self._throttled_log.say(SOURCE, f"{session.node} {why.partition(':')[0]}", text)
 
@@ -346,7 +351,8 @@ class Peers:
         for other in list(self._others.values()):
             if self._negotiation.look(other, now, pause):
                 unsent = self._lose(other)
-                text = f"{other.node} does not answer; {unsent} messages to it were discarded"
+                lost = number_of(unsent, "message to it was", "messages to it were")
+                text = f"{other.node} does not answer; {lost} discarded"
                 self._throttled_log.say(SOURCE, f"{other.node} does not answer", text)
             elif other.session is not None:
                 self._look_at(other.session, now, pause)

@@ -17,6 +17,7 @@ from guesthouse.core import private
 from guesthouse.core.config import MIB, Settings
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.core.home import SECRETS, Home, is_of_a_node
+from guesthouse.core.printable import number_of
 from guesthouse.http_api.api_keys import KEYS_FILE, ApiKeys, KeysUnreadable
 from guesthouse.kernel.storage.tables import SCHEMA_VERSION
 from guesthouse.node.doctor.finding import FAIL, OK, WARN, Finding
@@ -96,7 +97,7 @@ def api_keys(home: Home) -> Iterator[Finding]:
         )
         return
     over = sum(not key.is_valid(time.time()) for key in keys)
-    text = f"{len(keys)} keys of the HTTP API, {over} of them expired"
+    text = f"{number_of(len(keys), 'key')} of the HTTP API, {over} of them expired"
     remedy = "guesthouse api-key list shows them, guesthouse api-key revoke NAME removes one" if over else ""
     yield Finding("API keys", OK, text, remedy)
 

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Final
 
+from guesthouse.core.printable import number_of
 from guesthouse.node.doctor.finding import FAIL, OK, WARN, Finding
 from guesthouse.package.build.rust import RUST_TARGET
 
@@ -129,7 +130,7 @@ def service() -> Iterator[Finding]:
         restarts = state.get("NRestarts", "0")
         often = restarts.isdecimal() and int(restarts) > 0
         remedy = f"journalctl -u {_UNIT} says why" if often else ""
-        text += f", restarted {restarts} times" if often else ""
+        text += f", restarted {number_of(int(restarts), 'time')}" if often else ""
         yield Finding("service", WARN if often else OK, text, remedy)
 
 

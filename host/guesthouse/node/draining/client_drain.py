@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from msgspec import Struct
 
 from guesthouse.control.control_server import BadCommand
+from guesthouse.core.printable import number_of
 from guesthouse.http_server.departures import Departures, Pace
 from guesthouse.http_server.state.admission import Admission
 
@@ -167,7 +168,7 @@ class ClientDrain:
         then = "stays" if options.stay else "ends"
         self._log(
             "info",
-            f"is being drained: {http.channel_count} channels, {options.rate:g} a second, within "
+            f"is being drained: {number_of(http.channel_count, 'channel')}, {options.rate:g} a second, within "
             f"{options.seconds:g} s; then it {then}",
         )
         if self.state is DrainState.NOTICE:
@@ -179,7 +180,7 @@ class ClientDrain:
         in_hand = http.requests_in_hand()
         while in_hand() and loop.time() < self._end:  # noqa: ASYNC110 - nobody tells when all are done
             await asyncio.sleep(_STEP_SECONDS)
-        self._log("info", f"is drained: {self.told} clients were told to go")
+        self._log("info", f"is drained: {number_of(self.told, 'client was', 'clients were')} told to go")
         self._enter(DrainState.DRAINED if options.stay else DrainState.ENDING)
         if not options.stay and self._node.on_stop is not None:
             self._node.on_stop()
@@ -195,7 +196,8 @@ class ClientDrain:
                 left = departures.tell()
                 self.told += left
                 if left:
-                    text = f"did not get empty within {options.seconds:g} s: the last {left} clients were told at once"
+                    last = number_of(left, "client was", "clients were")
+                    text = f"did not get empty within {options.seconds:g} s: the last {last} told at once"
                     self._log("warning", text)
                 return
             self.told += departures.tell(pace.due(now))

@@ -6,7 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from guesthouse.node.base_node import BaseNode
+    from guesthouse.core.printable import number_of
+from guesthouse.node.base_node import BaseNode
 
 _STEP_SECONDS: Final = 0.01
 
@@ -28,7 +29,8 @@ async def drain(node: BaseNode, seconds: float) -> None:
         await node.supervisor.finish(left)
     else:
         waiting = sum(len(process.mailbox) for process in node.router.processes())
-        text = f"did not finish within {seconds:g} s (drain_seconds): {waiting} messages are lost"
+        lost = number_of(waiting, "message is", "messages are")
+        text = f"did not finish within {seconds:g} s (drain_seconds): {lost} lost"
         node.log.write("node", "warning", text)
 
 
