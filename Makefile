@@ -14,6 +14,7 @@ SAMPLES := $(filter-out $(addsuffix /package.toml,$(WITHOUT_NPM) $(WITHOUT_RUST)
 SAMPLE_DIRS := $(SAMPLES:/package.toml=)
 HOME_DIR := .home
 PORT ?= 8080
+NATS_PORT ?= 4222
 ROUNDS ?= 5
 MINUTES ?= 10
 JOBS ?= 3
@@ -41,9 +42,9 @@ help: ## List the commands
 run: $(VENV)/installed samples ## Build the samples and serve them; prints a login URL
 	@$(BIN)/guesthouse run --dev --home $(HOME_DIR) --port $(PORT) $(SAMPLE_DIRS)
 
-cluster: $(VENV)/installed-cluster ## Two nodes and a NATS server with a page that shows who is on both; prints login URLs
+cluster: $(VENV)/installed-cluster ## Two nodes and a NATS server with a page that shows who is on both, at PORT and NATS_PORT; prints login URLs
 	@$(BIN)/guesthouse build sample_processes/duo
-	@$(BIN)/python sample_processes/duo/cluster.py --folder $(HOME_DIR)/cluster --port $(PORT)
+	@$(BIN)/python sample_processes/duo/cluster.py --folder $(HOME_DIR)/cluster --port $(PORT) --nats-port $(NATS_PORT)
 
 test: $(TEST_TOOLS) ## Run the tests, ALL=1 every one; PYTEST_ARGS="tests/unit -x" selects, STRICT=1 runs no failure again
 	@$(MAKE) --no-print-directory -j 2 samples lint

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,13 @@ async def shown(client: Client, names: list[str] | None) -> dict[str, Any]:
             assert message["type"] == "people"
             if message["there"] is not None and message["there"]["names"] == names:
                 return message
+
+
+def test_make_cluster_takes_other_ports() -> None:
+    """Where 4222 is another NATS server's."""
+    command = ("make", "--dry-run", "--always-make", "cluster", "PORT=9000", "NATS_PORT=4333")
+    told = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
+    assert "--port 9000 --nats-port 4333" in told.stdout
 
 
 @pytest.mark.thorough

@@ -195,6 +195,21 @@ async def test_a_drain_of_a_gateway_that_is_cancelled_leaves_the_others_where_th
         await nodes.closed_once([client.channel_id for client in go])
 
 
+async def test_a_terminal_reaches_a_process_of_another_node(nodes: Nodes) -> None:
+    said = await nodes.gateway.cli(
+        "connect", THERE, "--wait", "60", stdin='{"sleep": 0}\n{"close": 1000, "reason": ""}\n'
+    )
+    assert (said.code, said.stdout, said.stderr) == (0, "awake\n", "")
+    for target, why in (
+        (f"away.os@{RECORDER}", "closed with 4004"),
+        (f"{THERE}/events", "leave out the path"),
+        (f"no name@{RECORDER}", "cannot name a node"),
+    ):
+        refused = await nodes.gateway.cli("connect", target)
+        assert refused.code == 1
+        assert why in refused.stderr
+
+
 async def test_the_home_says_whose_clients_it_takes(nodes: Nodes) -> None:
     await nodes.end(TWO)
     await nodes.start(TWO, cluster_gateways_from="other.os")

@@ -253,7 +253,7 @@ async def test_prometheus_takes_the_rules_scrapes_a_node_and_answers_the_dashboa
     start: StartNode, tmp_path: Path
 ) -> None:
     prometheus, promtool = needed("prometheus"), found("promtool")
-    daemon = await start("echo-c", settings=MONITORED)
+    daemon = await start("echo-c", settings=MONITORED, flags=("--gateways", "1"))
     await founded(daemon)
     target = urllib.parse.urlsplit(await listener(daemon)).netloc
     configuration = (DEPLOY / "prometheus.yml").read_text()

@@ -58,10 +58,11 @@ def token(
     from guesthouse.http_server.auth.credentials import load_secret
     from guesthouse.http_server.auth.tokens import Tokens, read_scope
 
-    scope = read_scope(process, channels, secure=secure, claims=claims)
     folder = home_path(home)
+    node = _node_of(folder)
+    scope = read_scope(process, channels, secure=secure, claims=claims, node=node)
     renewable = 0 if final else load_settings(str(folder)).http.renewable_seconds
-    tokens = Tokens(_node_of(folder), load_secret(folder), renewable=renewable)
+    tokens = Tokens(node, load_secret(folder), renewable=renewable)
     click.echo(tokens.issue(ttl, time.time(), scope))
 
 
@@ -70,13 +71,15 @@ def issue_token(folder: Path, seconds: float, process: str, claims: str | None =
 
     Raises:
         BadProcessId: `process` is not the id of a process.
+        BadAddress: its node is no name of one.
         BadClaims: `claims` cannot be put into a token.
     """
     from guesthouse.http_server.auth.credentials import load_secret
     from guesthouse.http_server.auth.tokens import Tokens, read_scope
 
-    scope = read_scope(process, 1, secure=False, claims=claims)
-    return Tokens(_node_of(folder), load_secret(folder), renewable=0).issue(seconds, time.time(), scope)
+    node = _node_of(folder)
+    scope = read_scope(process, 1, secure=False, claims=claims, node=node)
+    return Tokens(node, load_secret(folder), renewable=0).issue(seconds, time.time(), scope)
 
 
 @click.command()

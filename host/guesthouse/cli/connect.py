@@ -66,8 +66,8 @@ def connect(
 ) -> None:
     """Open a channel to a process of the running node: each line sends a message, each message is shown.
 
-    TARGET is a process, or with a path that it bound: process:package:publisher/path. Ctrl-D or Ctrl-C closes the
-    channel.
+    TARGET is a process, or with a path that it bound: process:package:publisher/path. One of another node of the
+    cluster is node@process:package:publisher. Ctrl-D or Ctrl-C closes the channel.
     """
     from websockets.exceptions import ConnectionClosed
 
@@ -103,6 +103,8 @@ def _opened(folder: Path, target: str, claims: str | None) -> Iterator[ClientCon
 
     (node,) = ask(folder, "node")
     process, slash, path = target.partition("/")
+    if slash and "@" in process:
+        raise ChannelRefused(f"{target}: a path is of this node: leave out the path, or the node's name")
     token = issue_token(folder, _TOKEN_SECONDS, process, claims)
     url = node["url"].replace("http", "ws", 1) + (f"/{process}/{path}" if slash else "/")
     headers = {"Cookie": f"kinode-auth_{node['node']}={token}"} if slash else {}

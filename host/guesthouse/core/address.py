@@ -165,3 +165,23 @@ def is_runtime_module(process: ProcessId) -> bool:
 def canonical(process: ProcessId) -> ProcessId:
     """Return the current id for a name that an older guest may use."""
     return _ALIASES.get(str(process), process)
+
+
+def read_target(text: str, node: str) -> ProcessId:
+    """The process that a client or user names, with or without its node.
+
+    Args:
+        text: `process:package:publisher` or `node@process:package:publisher`.
+        node: this node's name.
+
+    Raises:
+        BadProcessId: it is neither.
+        BadAddress: what is before the `@` is not the name of a node.
+    """
+    if "@" not in text:
+        return canonical(ProcessId.parse(text))
+    address = Address.parse(text)
+    process = canonical(address.process)
+    if address.node == node:
+        return process
+    return ForeignProcess(process.process_name, process.package_name, process.publisher_node, address.node)

@@ -127,6 +127,9 @@ class RouterPort(Protocol):
     def is_away(self, process: ProcessId) -> bool:
         """Whether a process that is not found is one of another node that cannot be reached now."""
 
+    def has_package(self, package_id: str) -> bool:
+        """Whether this node has a process of `package:publisher` that has not ended for good."""
+
     def processes(self) -> Sequence[ProcessPort]:
         """All processes that have not ended for good."""
 

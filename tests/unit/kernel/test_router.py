@@ -71,6 +71,16 @@ async def test_a_response_returns_to_the_sender_with_its_context(kernel: Any) ->
     assert heard == [ToWorker.RESPONSE, chat, f"home.os@{OTHER}", b"yes", False, None, b"mine", None, None, 0]
 
 
+async def test_a_node_has_a_package_as_long_as_it_has_a_process_of_it(kernel: Any) -> None:
+    worker = await kernel.worker()
+    package = ProcessId.parse(CHAT).package_id
+    assert not kernel.router.has_package(package)
+    for process in [kernel.process(worker, f"{name}:{package}")[0] for name in ("one", "two")]:
+        assert kernel.router.has_package(package)
+        kernel.router.remove(process)
+    assert not kernel.router.has_package(package)
+
+
 async def test_only_the_first_response_counts(kernel: Any) -> None:
     worker = await kernel.worker()
     _, chat = kernel.process(worker, CHAT)

@@ -56,16 +56,16 @@ class JoinedRouter:
     def is_away(self, process: ProcessId) -> bool:
         """See `RouterPort`."""
         return self._away(process) and (
-            isinstance(process, ForeignProcess) or not self._has_package_of(process)
+            isinstance(process, ForeignProcess) or not self._own.has_package(process.package_id)
         )
 
-    def _has_package_of(self, process: ProcessId) -> bool:
-        package = process.package_id
-        return any(each.id.package_id == package for each in self._own.processes())
+    def has_package(self, package_id: str) -> bool:
+        """See `RouterPort`."""
+        return self._own.has_package(package_id)
 
     def _elsewhere(self, process: ProcessId, client: str) -> ProcessStandIn | None:
         package = process.package_id
-        if self._has_package_of(process):
+        if self._own.has_package(package):
             return None
         with_it = [name for name, home in self._homes.items() if process in home.processes]
         if len(with_it) > 1:

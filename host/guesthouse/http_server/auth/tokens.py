@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from guesthouse.core.address import ProcessId, canonical
+from guesthouse.core.address import ProcessId, read_target
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.http_server.auth.custom_claims import read_custom_claims, read_signed_claims
 
@@ -108,18 +108,28 @@ _WHOLE_NODE: Final = Scope()
 
 
 def read_scope(
-    process: str | None, channels: int | None, *, secure: bool, claims: str | None = None
+    process: str | None, channels: int | None, *, secure: bool, claims: str | None = None, node: str = ""
 ) -> Scope:
     """Parse the scope that a user asks for.
 
+    Args:
+        process: its process, which may be of another node: `node@process:package:publisher`.
+        channels: how many may be open at a time.
+        secure: whether it is for the sub-domain of the process.
+        claims: custom claims, as JSON.
+        node: this node's name.
+
     Raises:
         BadProcessId: `process` is not a process id.
-        AuthError: `secure` without a process.
+        BadAddress: its node is no name of one.
+        AuthError: `secure` without a process, or with one of another node.
         BadClaims: `claims` cannot be put into a token.
     """
-    named = None if process is None else str(canonical(ProcessId.parse(process)))
+    named = None if process is None else str(read_target(process, node))
     if secure and named is None:
         raise AuthError("a token for a subdomain needs a process: give --process")
+    if secure and "@" in str(named):
+        raise AuthError("a token for a subdomain is for a process of this node: leave out the node's name")
     custom = None if claims is None else read_custom_claims(claims.encode(errors="surrogateescape"))
     return Scope(named if secure else None, named, channels, claims=custom)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from guesthouse.core.address import Address, ForeignProcess, ProcessId, canonical
+from guesthouse.core.address import ForeignProcess, ProcessId, read_target
 from guesthouse.core.errors import BadAddress, BadProcessId
 from guesthouse.core.json_text import read_json
 from guesthouse.http_server.auth.tokens import AuthError, Claims, Tokens, claimed_node
@@ -68,26 +68,6 @@ def check_register(
     if not claims.opens(target_id):
         return BAD_TOKEN.because(f"it is for {claims.process}")
     return Register(target_id, claims, bool(encrypted))
-
-
-def read_target(text: str, node: str) -> ProcessId:
-    """The process that a client names, with or without its node.
-
-    Args:
-        text: `process:package:publisher` or `node@process:package:publisher`.
-        node: this node's name.
-
-    Raises:
-        BadProcessId: it is neither.
-        BadAddress: what is before the `@` is not the name of a node.
-    """
-    if "@" not in text:
-        return canonical(ProcessId.parse(text))
-    address = Address.parse(text)
-    process = canonical(address.process)
-    if address.node == node:
-        return process
-    return ForeignProcess(process.process_name, process.package_name, process.publisher_node, address.node)
 
 
 def _home_of(token: str, target: str) -> ForeignProcess | None:

@@ -7,6 +7,7 @@ is returned to its sender at once, whole, with the reason. Requests that await a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
@@ -69,6 +70,8 @@ class Router(NodeRequests):
         self._replies = replies or Replies(log)
         super().__init__(settings, self._replies, clock or Clock())
         self._log = log
+        self._of_package: Counter[str] = Counter()
+        """The number of processes of each package."""
         self._modules = ModuleMessages(settings.node, self._requests, log)
         self.terminal = self.asker(TERMINAL)
         self.rights = Authorizer(settings.node, settings.process.state_bytes, log)
@@ -98,6 +101,10 @@ class Router(NodeRequests):
         """Never, of this node's processes."""
         return False
 
+    def has_package(self, package_id: str) -> bool:
+        """Whether a process is of that package."""
+        return package_id in self._of_package
+
     def processes(self) -> Sequence[Process]:
         """All processes that are not gone."""
         return list(self._processes.values())
@@ -114,12 +121,17 @@ class Router(NodeRequests):
     def add(self, process: Process) -> None:
         """Add a process. Its id must be unused."""
         self._processes[process.id] = process
+        self._of_package[process.id.package_id] += 1
 
     def remove(self, process: Process) -> None:
         """Remove a process that is gone. Requests that it holds fail, and those that it sent are dropped, over several
         iterations of the loop if there are many.
         """
         del self._processes[process.id]
+        package = process.id.package_id
+        self._of_package[package] -= 1
+        if not self._of_package[package]:
+            del self._of_package[package]
         self.rights.take_back(process.id)
         self._requests.sender_is_gone(process.id)
 
