@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from typing import Final
 
-from load import Measured, bottleneck_note, load
+from load import bottleneck_note, in_turn
 from results import Column, Effort, Goal, Result, Table
 from run import only
 from servers import Server, guesthouse, peer
@@ -67,20 +67,16 @@ def run(effort: Effort) -> Result:
 
 
 def _round(table: Table, servers: dict[str, tuple[Server, str]], connections: int, seconds: float) -> None:
-    base: Measured | None = None
-    for name, (server, path) in servers.items():
-        before = server.all().cpu_seconds
-        found = load(server.url + path, connections, SIZE, seconds, session=name == RESUMABLE)
-        spent = server.all().cpu_seconds - before
-        base = base or found
+    for turn in in_turn(servers, connections, SIZE, seconds, sessions={RESUMABLE}):
+        found = turn.found
         table.add(
-            name,
+            turn.name,
             messages_s=found["messages_per_second"],
-            to_websockets=found["messages_per_second"] / base["messages_per_second"],
+            to_websockets=turn.rate_ratio,
             p50=found["p50_us"],
-            p50_to_websockets=found["p50_us"] / base["p50_us"],
+            p50_to_websockets=turn.p50_ratio,
             p99=found["p99_us"],
-            server_CPU_a_message=1e6 * spent / found["messages"],
+            server_CPU_a_message=turn.cpu_us,
             load_CPU=100 * found["load_cpu"],
         )
 

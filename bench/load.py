@@ -16,11 +16,11 @@ import subprocess
 import sys
 import zlib
 from array import array
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Final, TypedDict
+from typing import Any, Final, NamedTuple, Protocol, TypedDict
 
 import uvloop
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
@@ -48,6 +48,25 @@ class Measured(TypedDict):
     p99_us: float
     load_cpu: float
     """The load generator's own share of one CPU."""
+
+
+class Spent(Protocol):
+    """What a server has used."""
+
+    @property
+    def cpu_seconds(self) -> float:
+        """CPU time of all its OS processes."""
+
+
+class LoadedServer(Protocol):
+    """A server that can be loaded (`servers.Server`)."""
+
+    @property
+    def url(self) -> str:
+        """Its URL, without a path."""
+
+    def all(self) -> Spent:
+        """What it has used."""
 
 
 def text_of(size: int) -> str:
@@ -266,6 +285,57 @@ def load(
         raise SystemExit(f"the load on {urls[0]} failed: {done.stderr.strip()[-1000:]}")
     measured: Measured = json.loads(done.stdout)
     return measured
+
+
+class Turn(NamedTuple):
+    """One server's turn in a round, beside the first server's."""
+
+    name: str
+    found: Measured
+    rate_ratio: float
+    """Messages a second to the first server's."""
+    p50_ratio: float
+    """The median round trip to the first server's."""
+    cpu_us: float
+    """CPU time of the server a message."""
+    cpu_ratio: float
+    """The same to the first server's."""
+
+
+def in_turn(
+    servers: Mapping[str, tuple[LoadedServer, str]],
+    connections: int,
+    size: int,
+    seconds: float,
+    sessions: Container[str] = (),
+    **how: Any,
+) -> Iterator[Turn]:
+    """Load each server once, one after the other. To be repeated, so that noise of the machine affects all.
+
+    Args:
+        servers: by name, with the path of their echo; the others are compared with the first.
+        connections: of each.
+        size: bytes of a message.
+        seconds: for each.
+        sessions: names of those that are loaded by resumable channels.
+        how: see `load`.
+    """
+    first: Turn | None = None
+    for name, (server, path) in servers.items():
+        before = server.all().cpu_seconds
+        found = load(server.url + path, connections, size, seconds, session=name in sessions, **how)
+        cpu = 1e6 * (server.all().cpu_seconds - before) / found["messages"]
+        base, base_cpu = (found, cpu) if first is None else (first.found, first.cpu_us)
+        turn = Turn(
+            name,
+            found,
+            found["messages_per_second"] / base["messages_per_second"],
+            found["p50_us"] / base["p50_us"],
+            cpu,
+            cpu / base_cpu if base_cpu else 1.0,
+        )
+        first = first or turn
+        yield turn
 
 
 def bottleneck_note(row: str, load_cpu: Sequence[float]) -> list[str]:

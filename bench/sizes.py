@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Final
 
-from load import bottleneck_note, load
+from load import bottleneck_note, in_turn
 from results import Column, Effort, Goal, Result, Table
 from run import only
 from servers import guesthouse, peer
@@ -45,24 +45,16 @@ def run(effort: Effort) -> Result:
             table = Table(kind, list(_COLUMNS), x="bytes")
             for size in effort.points(SIZES):
                 for _ in range(effort.rounds):
-                    base = base_cpu = 0.0
-                    for name, (server, path) in servers.items():
-                        before = server.all().cpu_seconds
-                        found = load(
-                            server.url + path, CONNECTIONS, size, effort.seconds, text=kind == "text"
-                        )
-                        cpu = 1e6 * (server.all().cpu_seconds - before) / found["messages"]
-                        rate = found["messages_per_second"]
-                        base, base_cpu = base or rate, base_cpu or cpu
+                    for turn in in_turn(servers, CONNECTIONS, size, effort.seconds, text=kind == "text"):
                         table.add(
-                            f"{name}: {size}",
-                            messages_s=rate,
-                            to_websockets=rate / base,
-                            throughput=rate * size / _MIB,
-                            p50=found["p50_us"],
-                            server_CPU_a_message=cpu,
-                            CPU_to_websockets=cpu / base_cpu,
-                            load_CPU=100 * found["load_cpu"],
+                            f"{turn.name}: {size}",
+                            messages_s=turn.found["messages_per_second"],
+                            to_websockets=turn.rate_ratio,
+                            throughput=turn.found["messages_per_second"] * size / _MIB,
+                            p50=turn.found["p50_us"],
+                            server_CPU_a_message=turn.cpu_us,
+                            CPU_to_websockets=turn.cpu_ratio,
+                            load_CPU=100 * turn.found["load_cpu"],
                         )
                 if size in _WITH_GOAL:
                     rounds = table.rounds(f"{C_GUEST}: {size}", "to websockets")

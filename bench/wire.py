@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from load import bottleneck_note, load
+from load import bottleneck_note, in_turn
 from results import Column, Effort, Goal, Result, Table
 from run import only
 from servers import Server, guesthouse, peer
@@ -78,24 +78,22 @@ def _measure(
     table = Table(kind.title, list(_COLUMNS), x="bytes")
     for size in effort.points(SIZES):
         for _ in range(effort.rounds):
-            base = base_cpu = 0.0
-            for name, (server, path) in servers.items():
-                before = server.all().cpu_seconds
-                found = load(
-                    server.url + path, CONNECTIONS, size, effort.seconds, deflate=kind.deflate,
-                    trusted=trusted if kind.tls else None,
-                )  # fmt: skip
-                cpu = 1e6 * (server.all().cpu_seconds - before) / found["messages"]
-                rate = found["messages_per_second"]
-                base, base_cpu = base or rate, base_cpu or cpu
+            for turn in in_turn(
+                servers,
+                CONNECTIONS,
+                size,
+                effort.seconds,
+                deflate=kind.deflate,
+                trusted=trusted if kind.tls else None,
+            ):
                 table.add(
-                    f"{name}: {size}",
-                    messages_s=rate,
-                    to_websockets=rate / base,
-                    p50=found["p50_us"],
-                    server_CPU_a_message=cpu,
-                    CPU_to_websockets=cpu / base_cpu if base_cpu else 1.0,
-                    load_CPU=100 * found["load_cpu"],
+                    f"{turn.name}: {size}",
+                    messages_s=turn.found["messages_per_second"],
+                    to_websockets=turn.rate_ratio,
+                    p50=turn.found["p50_us"],
+                    server_CPU_a_message=turn.cpu_us,
+                    CPU_to_websockets=turn.cpu_ratio,
+                    load_CPU=100 * turn.found["load_cpu"],
                 )
         goal = f"{kind.title}, {size:,} B, {CONNECTIONS} connections, messages/s to websockets with the same"
         rounds = table.rounds(f"{C_GUEST}: {size}", "to websockets")

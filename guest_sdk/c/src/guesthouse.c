@@ -93,6 +93,32 @@ gh_string gh_text(const char *text) {
     return (gh_string){text, len};
 }
 
+/* The text before the separator, or all of it; `rest` is what follows. */
+static gh_string up_to(gh_string *rest, char separator) {
+    size_t len = 0;
+    while (len < rest->len && rest->ptr[len] != separator)
+        len++;
+    gh_string part = {rest->ptr, len};
+    size_t after = len < rest->len ? len + 1 : len;
+    rest->ptr += after;
+    rest->len -= after;
+    return part;
+}
+
+gh_address gh_parse_address(gh_string text) {
+    gh_string rest = text;
+    gh_string node = up_to(&rest, '@');
+    gh_address parsed = {.node = node};
+    if (node.len == text.len) {
+        parsed.node = our.node;
+        rest = text;
+    }
+    parsed.process.process_name = up_to(&rest, ':');
+    parsed.process.package_name = up_to(&rest, ':');
+    parsed.process.publisher_node = rest;
+    return parsed;
+}
+
 bool gh_same(gh_string a, gh_string b) {
     if (a.len != b.len)
         return false;

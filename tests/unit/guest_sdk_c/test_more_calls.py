@@ -110,6 +110,11 @@ def test_what_happens_at_its_end_is_set_and_told(guest: Guest) -> None:
     assert lines(guest, 3) == ["exit 0", "exit 1", f"2 2 the blob {second[0]}"]
 
 
+def test_an_address_is_parsed_with_its_node_or_with_this_one(guest: Guest) -> None:
+    tell(guest, "parse")
+    assert line(guest).split() == ["a.os@p:k:q.os", "n.os@p:k:q.os", "a.os@p::", "@p:k:q:r", "n.os@::"]
+
+
 def test_children_are_started_or_refused(guest: Guest) -> None:
     own = OUR
     tell(guest, "spawn")

@@ -32,9 +32,9 @@ async def test_the_first_push_is_written_at_once_and_the_rest_together() -> None
     assert len(log.texts) == 1
     record.close()
     assert log.texts == [
-        "key a pushed to chat: 1 messages, delivered to channels 1 times",
+        "key a pushed to chat: 1 message, delivered to channels 1 time",
         "key a pushed to chat: 2 messages, delivered to channels 5 times",
-        "key b pushed to chat: 1 messages, delivered to channels 1 times",
+        "key b pushed to chat: 1 message, delivered to channels 1 time",
     ]
 
 

@@ -322,6 +322,19 @@ SHORT: Final = ("a", "h", "x", "ignored", "other.example")
 """Names that requests in the tests ask for, besides the address."""
 
 
+def server_settings(
+    limits: ConnectionLimits | None, http: HttpSettings | None, *, node: str = NODE, gateways: int = 0
+) -> Settings:
+    """Settings of a server on any free port, which takes requests for `SHORT` names."""
+    given = http or HttpSettings()
+    return Settings(
+        node=node,
+        gateways=gateways,
+        http=replace(given, port=0, hosts=(*given.hosts, *SHORT)),
+        connections=limits or ConnectionLimits(),
+    )
+
+
 @pytest.fixture
 def directly(request: pytest.FixtureRequest) -> bool:
     """Whether all requests are answered directly that can be: see `direct.BOTH_WAYS`."""
@@ -336,12 +349,7 @@ async def start(tmp_path: Path, directly: bool, monkeypatch: pytest.MonkeyPatch)
         async def start_one(
             limits: ConnectionLimits | None = None, http: HttpSettings | None = None
         ) -> House:
-            given = http or HttpSettings()
-            settings = Settings(
-                node=NODE,
-                http=replace(given, port=0, hosts=(*given.hosts, *SHORT)),
-                connections=limits or ConnectionLimits(),
-            )
+            settings = server_settings(limits, http)
             router, log = FakeRouter(), FakeLog()
             for process in (CHAT, OTHER):
                 router.known[process] = FakeProcess(process)

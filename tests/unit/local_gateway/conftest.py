@@ -13,12 +13,9 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
 from tests.unit.http_server.conftest import (
     CHAT,
-    NODE,
     OTHER,
-    SHORT,
     FakeLog,
     FakeProcess,
     FakeRouter,
@@ -31,10 +28,11 @@ from tests.unit.http_server.conftest import (
     http_settings,
     limits,
     pytest_asyncio_loop_factories,
+    server_settings,
 )
 from tests.unit.http_server.direct import answer_directly
 
-from guesthouse.core.config import ConnectionLimits, HttpSettings, Settings
+from guesthouse.core.config import ConnectionLimits, HttpSettings
 from guesthouse.http_server.server import HttpServer
 from guesthouse.local_gateway.gateway_loop import GatewayLoop
 from guesthouse.local_gateway.local_gateways import LocalGateway, LocalGateways
@@ -75,13 +73,7 @@ async def start(tmp_path: Path, directly: bool, monkeypatch: pytest.MonkeyPatch)
         async def start_one(
             limits: ConnectionLimits | None = None, http: HttpSettings | None = None
         ) -> House:
-            given = http or HttpSettings()
-            settings = Settings(
-                node=NODE,
-                gateways=2,
-                http=replace(given, port=0, hosts=(*given.hosts, *SHORT)),
-                connections=limits or ConnectionLimits(),
-            )
+            settings = server_settings(limits, http, gateways=2)
             router, log = FakeRouter(), FakeLog()
             for process in (CHAT, OTHER):
                 router.known[process] = FakeProcess(process)

@@ -25,14 +25,6 @@ static uint32_t number(gh_string digits) {
     return value;
 }
 
-static gh_address address(gh_string text) {
-    gh_address value = {.node = up_to(&text, '@')};
-    value.process.process_name = up_to(&text, ':');
-    value.process.package_name = up_to(&text, ':');
-    value.process.publisher_node = text;
-    return value;
-}
-
 static gh_bytes bytes_of(gh_string text) { return (gh_bytes){(const uint8_t *)text.ptr, text.len}; }
 
 static void lend(const gh_address *our, gh_string rest) {
@@ -45,7 +37,7 @@ static void lend(const gh_address *our, gh_string rest) {
     used += id.len;
     params[used++] = '}';
     gh_capability given = {*our, {params, used}};
-    gh_address target = address(rest);
+    gh_address target = gh_parse_address(rest);
     gh_request request = {.body = bytes_of(gh_text("lent")), .capabilities = {&given, 1}};
     gh_send_request(&target, &request, NULL, NULL);
 }
@@ -58,7 +50,7 @@ static void push(gh_string rest) {
 }
 
 static void ask(uint32_t channel, gh_string rest) {
-    gh_address target = address(up_to(&rest, ' '));
+    gh_address target = gh_parse_address(up_to(&rest, ' '));
     gh_request request = {.expects_response = {true, 10}, .body = bytes_of(rest)};
     const gh_answer *came = gh_send_and_await_response(&target, &request, NULL);
     if (came->failed) {

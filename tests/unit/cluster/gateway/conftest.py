@@ -13,13 +13,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from msgspec.structs import replace
 from tests.peers_pair import PairedPeers, Web
 from tests.unit.http_server.conftest import (
     CHAT,
     NODE,
     OTHER,
-    SHORT,
     FakeLog,
     FakeProcess,
     FakeRouter,
@@ -31,10 +29,11 @@ from tests.unit.http_server.conftest import (
     http_settings,
     limits,
     pytest_asyncio_loop_factories,
+    server_settings,
 )
 
 from guesthouse.cluster.gateway.gateways import Gateways
-from guesthouse.core.config import ConnectionLimits, HttpSettings, Settings
+from guesthouse.core.config import ConnectionLimits, HttpSettings
 from guesthouse.http_server.api.port import HttpServerActions
 from guesthouse.http_server.server import HttpServer
 
@@ -120,12 +119,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
             http: HttpSettings | None,
             node: str,
         ) -> Side:
-            given = http or HttpSettings()
-            settings = Settings(
-                node=node,
-                http=replace(given, port=0, hosts=(*given.hosts, *SHORT)),
-                connections=limits or ConnectionLimits(),
-            )
+            settings = server_settings(limits, http, node=node)
             folder = tmp_path / name
             folder.mkdir(exist_ok=True)
             router, peers = FakeRouter(node=node), web.node(name)

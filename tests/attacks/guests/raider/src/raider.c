@@ -64,14 +64,6 @@ static uint32_t number(gh_string *text) {
     return value;
 }
 
-static gh_address address(gh_string text) {
-    gh_address value = {.node = node};
-    value.process.process_name = up_to(&text, ':');
-    value.process.package_name = up_to(&text, ':');
-    value.process.publisher_node = text;
-    return value;
-}
-
 static gh_bytes bytes_of(gh_string text) { return (gh_bytes){(const uint8_t *)text.ptr, text.len}; }
 
 static void answer(gh_string text) {
@@ -118,7 +110,7 @@ static void spawn(uint32_t count) {
 }
 
 static void forge(gh_string rest) {
-    gh_address issuer = address(up_to(&rest, ' '));
+    gh_address issuer = gh_parse_address(up_to(&rest, ' '));
     gh_capability made_up = {issuer, rest};
     host_save(&made_up, 1);
     spawn(1);
@@ -162,7 +154,7 @@ static void guess(uint32_t from, uint32_t count) {
 }
 
 static void pester(gh_string rest) {
-    gh_address target = address(up_to(&rest, ' '));
+    gh_address target = gh_parse_address(up_to(&rest, ' '));
     gh_request request = {.body = {noise, PAGE / 4}};
     for (uint32_t count = number(&rest); count--;)
         gh_send_request(&target, &request, NULL, NULL);
@@ -176,7 +168,7 @@ static void interrupt(uint32_t count) {
 }
 
 static void send(gh_string rest) {
-    gh_address target = address(up_to(&rest, ' '));
+    gh_address target = gh_parse_address(up_to(&rest, ' '));
     gh_request request = {.expects_response = {true, 10}, .body = bytes_of(rest)};
     const gh_answer *came = gh_send_and_await_response(&target, &request, NULL);
     if (came->failed) {

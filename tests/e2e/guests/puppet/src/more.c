@@ -15,7 +15,7 @@ IMPORT("guesthouse:process/system@0.1.0", "set-on-exit")
 void host_set_on_exit(int kind, const on_exit_request *requests, size_t len);
 
 static void leave(gh_string rest) {
-    on_exit_request last = {.target = address(next_word(&rest))};
+    on_exit_request last = {.target = gh_parse_address(next_word(&rest))};
     last.request.body = bytes_of(rest);
     host_set_on_exit(2, &last, 1);
     answer(gh_text("left"));

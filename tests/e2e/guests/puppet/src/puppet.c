@@ -22,7 +22,6 @@
 static char journal[16384];
 static size_t journal_used;
 static uint32_t failures;
-static gh_string node;
 
 static void write_down(gh_string text) {
     if (journal_used + text.len + 1 > sizeof journal)
@@ -55,29 +54,6 @@ uint32_t number(gh_string digits) {
     uint32_t value = 0;
     for (size_t i = 0; i < digits.len; i++)
         value = 10 * value + (uint32_t)(digits.ptr[i] - '0');
-    return value;
-}
-
-static gh_string up_to(gh_string *text, char end) {
-    size_t len = 0;
-    while (len < text->len && text->ptr[len] != end)
-        len++;
-    gh_string part = {text->ptr, len};
-    size_t after = len < text->len ? len + 1 : len;
-    text->ptr += after;
-    text->len -= after;
-    return part;
-}
-
-/* `process:package:publisher` on this node, or with `node@` before it. */
-gh_address address(gh_string text) {
-    gh_address value = {.node = node};
-    for (size_t i = 0; i < text.len; i++)
-        if (text.ptr[i] == '@')
-            value.node = up_to(&text, '@');
-    value.process.process_name = up_to(&text, ':');
-    value.process.package_name = up_to(&text, ':');
-    value.process.publisher_node = text;
     return value;
 }
 
@@ -130,7 +106,7 @@ void ask_and_answer(const gh_address *target, const gh_request *request, const g
 }
 
 static void ask(gh_string rest, bool with_blob) {
-    gh_address target = address(next_word(&rest));
+    gh_address target = gh_parse_address(next_word(&rest));
     gh_request request = {.expects_response = {true, number(next_word(&rest))}};
     gh_lazy_load_blob blob = {.mime = {.some = false}};
     if (with_blob)
@@ -140,7 +116,7 @@ static void ask(gh_string rest, bool with_blob) {
 }
 
 static void post(gh_string rest) {
-    gh_address target = address(next_word(&rest));
+    gh_address target = gh_parse_address(next_word(&rest));
     gh_request request = {.expects_response = {true, number(next_word(&rest))}};
     gh_bytes context = bytes_of(next_word(&rest));
     request.body = bytes_of(rest);
@@ -150,7 +126,7 @@ static void post(gh_string rest) {
 
 static void burst(gh_string rest) {
     static uint8_t noise[65536];
-    gh_address target = address(next_word(&rest));
+    gh_address target = gh_parse_address(next_word(&rest));
     uint32_t count = number(next_word(&rest));
     gh_lazy_load_blob blob = {{.some = false}, {noise, number(next_word(&rest))}};
     uint32_t seconds = number(rest);
@@ -161,7 +137,7 @@ static void burst(gh_string rest) {
 }
 
 static void count(gh_string rest) {
-    gh_address target = address(next_word(&rest));
+    gh_address target = gh_parse_address(next_word(&rest));
     uint32_t end = number(next_word(&rest));
     char body[128];
     for (uint32_t i = 0; i < end; i++) {
@@ -176,7 +152,7 @@ static void count(gh_string rest) {
 }
 
 static void send(gh_string rest, bool inherit) {
-    gh_address target = address(next_word(&rest));
+    gh_address target = gh_parse_address(next_word(&rest));
     gh_request request = {.inherit = inherit, .body = bytes_of(rest)};
     gh_send_request(&target, &request, NULL, NULL);
 }
@@ -238,7 +214,7 @@ static bool obey(gh_string rest) {
 }
 
 void gh_run(const gh_address *our) {
-    node = our->node;
+    (void)our;
     for (;;) {
         const gh_received *received = gh_receive();
         if (received->failed) {

@@ -6,7 +6,6 @@
 
 gh_string next_word(gh_string *text);
 uint32_t number(gh_string digits);
-gh_address address(gh_string text);
 gh_bytes bytes_of(gh_string text);
 gh_string text_of(gh_bytes bytes);
 void answer(gh_string text);

@@ -57,12 +57,12 @@ void note_handed(gh_capabilities handed) {
 }
 
 static gh_capability capability(gh_string *rest) {
-    gh_address issuer = address(next_word(rest));
+    gh_address issuer = gh_parse_address(next_word(rest));
     return (gh_capability){issuer, next_word(rest)};
 }
 
 static void give(gh_string rest) {
-    gh_address target = address(next_word(&rest));
+    gh_address target = gh_parse_address(next_word(&rest));
     static char body[512] = "save ";
     size_t len = rest.len < sizeof body - 5 ? rest.len : sizeof body - 5;
     __builtin_memcpy(body + 5, rest.ptr, len);
@@ -73,7 +73,7 @@ static void give(gh_string rest) {
 }
 
 static void hand(gh_string rest) {
-    gh_address target = address(next_word(&rest));
+    gh_address target = gh_parse_address(next_word(&rest));
     gh_capability given = capability(&rest);
     gh_request request = {.expects_response = {true, 20}, .body = bytes_of(rest), .capabilities = {&given, 1}};
     ask_and_answer(&target, &request, NULL);
@@ -122,7 +122,7 @@ static void spawn(gh_string rest) {
 
 static void raise(gh_string rest) {
     gh_string name = next_word(&rest), path = next_word(&rest);
-    gh_process_id grantee = address(next_word(&rest)).process;
+    gh_process_id grantee = gh_parse_address(next_word(&rest)).process;
     gh_capability given = capability(&rest);
     spawned result;
     host_spawn(1, name.ptr, name.len, path.ptr, path.len, 1, NULL, 0, &given, 1, &grantee, 1, 0, &result);

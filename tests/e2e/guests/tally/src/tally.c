@@ -41,15 +41,6 @@ static uint32_t number(gh_string digits) {
     return value;
 }
 
-/* `node@process:package:publisher` */
-static gh_address address(gh_string text) {
-    gh_address value = {.node = up_to(&text, '@')};
-    value.process.process_name = up_to(&text, ':');
-    value.process.package_name = up_to(&text, ':');
-    value.process.publisher_node = text;
-    return value;
-}
-
 /* The words that are there, with spaces between them. */
 static void tell(const gh_string *words, size_t count) {
     static char line[512];
@@ -87,7 +78,7 @@ static void send(gh_string rest, bool ask) {
     context[digits.len] = ' ';
     __builtin_memcpy(context + digits.len + 1, rest.ptr, rest.len);
     gh_bytes kept = {(const uint8_t *)context, digits.len + 1 + rest.len};
-    gh_address target = address(rest);
+    gh_address target = gh_parse_address(rest);
     gh_request request = {.expects_response = seconds, .body = {(const uint8_t *)digits.ptr, digits.len}};
     gh_send_request(&target, &request, &kept, blob.bytes.len ? &blob : NULL);
 }

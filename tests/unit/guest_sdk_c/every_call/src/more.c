@@ -174,6 +174,15 @@ static void tracing(uint32_t channel_id) {
     gh_add_event(0, gh_text("the end"), NULL, 0);
 }
 
+static void parse(void) {
+    static const char *const texts[] = {"a.os@p:k:q.os", "p:k:q.os", "a.os@p", "@p:k:q:r", ""};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        add_address(gh_parse_address(gh_text(texts[i])));
+        add_text(" ");
+    }
+    print();
+}
+
 bool more(uint32_t channel_id, gh_string command) {
     if (gh_same(command, gh_text("many")))
         push_to_many(channel_id);
@@ -199,6 +208,8 @@ bool more(uint32_t channel_id, gh_string command) {
         receive_pushes();
     else if (gh_same(command, gh_text("tracing")))
         tracing(channel_id);
+    else if (gh_same(command, gh_text("parse")))
+        parse();
     else if (gh_same(command, gh_text("trap")))
         __builtin_trap();
     else if (gh_same(command, gh_text("last"))) {
