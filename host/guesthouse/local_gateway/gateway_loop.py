@@ -50,7 +50,6 @@ class GatewayLoop:
         self._relays: dict[int, ClientRelay] = {}
         self._connecting: set[asyncio.Task[None]] = set()
         self._ended = asyncio.Event()
-        self._none_left = asyncio.Event()
         self._tls: ssl.SSLContext | None = None
         self._unfinished = PartialMessages(0)
         self.message_bytes = 0
