@@ -153,13 +153,14 @@ async def test_who_interrupts_the_command_is_told_where_the_package_is(
         command.send_signal(signal.SIGINT)
         _, said = await command.communicate()
     assert command.returncode == 1
-    assert b"guesthouse: interrupted: it is installed on a.os, and the node that was at it may finish" in said
+    told = b"guesthouse: interrupted: it is installed on a.os, and the node that was installing it may still finish"
+    assert told in said
     go_on.set()
 
     async def runs() -> dict[str, str]:
         return cluster.runs(B)
 
-    await until(runs, lambda found: found == {PACKAGE: "1.0"}, "the node that was at it has finished")
+    await until(runs, lambda found: found == {PACKAGE: "1.0"}, "the node that was installing it has finished")
 
 
 async def test_one_node_that_trusts_nobody_keeps_a_package_from_all(cluster: Cluster, tmp_path: Path) -> None:
@@ -172,7 +173,7 @@ async def test_one_node_that_trusts_nobody_keeps_a_package_from_all(cluster: Clu
     assert "the cluster has no node x.os" in unknown.stderr
     both = await cluster.cli(A, "install", tmp_path / "first", "--on", A, "--everywhere")
     assert both.code == 2
-    assert "--everywhere is all nodes" in both.stderr
+    assert "--everywhere means all nodes" in both.stderr
     assert cluster.runs(A) == {}
 
 

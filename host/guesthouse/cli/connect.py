@@ -104,7 +104,9 @@ def _opened(folder: Path, target: str, claims: str | None) -> Iterator[ClientCon
     (node,) = ask(folder, "node")
     process, slash, path = target.partition("/")
     if slash and "@" in process:
-        raise ChannelRefused(f"{target}: a path is of this node: leave out the path, or the node's name")
+        raise ChannelRefused(
+            f"{target}: paths are those of this node: leave out the path, or the node's name"
+        )
     token = issue_token(folder, _TOKEN_SECONDS, process, claims)
     url = node["url"].replace("http", "ws", 1) + (f"/{process}/{path}" if slash else "/")
     headers = {"Cookie": f"kinode-auth_{node['node']}={token}"} if slash else {}

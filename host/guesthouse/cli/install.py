@@ -58,7 +58,9 @@ def install(
     before all have seen it.
     """
     if nodes and everywhere:
-        raise click.UsageError("--everywhere is all nodes: give it without --on, or name the nodes by --on")
+        raise click.UsageError(
+            "--everywhere means all nodes: give it without --on, or name the nodes with --on"
+        )
     folder = home_path(home)
     if nodes or everywhere:
         _install_on(folder, package, nodes, consent=yes or None, as_json=as_json)
@@ -145,8 +147,8 @@ def _install_there(
     except KeyboardInterrupt:
         done = ", ".join(item["node"] for item in items) or "no node"
         raise InstallInterrupted(
-            f"interrupted: it is installed on {done}, and the node that was at it may finish: see `guesthouse packages "
-            "--cluster`"
+            f"interrupted: it is installed on {done}, and the node that was installing it may still "
+            "finish: see `guesthouse packages --cluster`"
         ) from None
     return items
 

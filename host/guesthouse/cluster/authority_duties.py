@@ -18,9 +18,9 @@ from guesthouse.core.throttle import Throttle
 from guesthouse.core.throttled_log import ThrottledLog
 
 _RENEW_SECONDS: Final = 3600.0
-"""Seconds between looks at which cards expire soon."""
+"""Seconds between checks for cards that expire soon."""
 _MOST_JOINS: Final = 50
-"""Requests to join that are looked at in a second."""
+"""Requests to join that are examined per second."""
 
 
 class AuthorityDuties:
@@ -103,7 +103,7 @@ class AuthorityDuties:
         try:
             await self._announce(since)
         except BadMembership as error:
-            self._log.write(SOURCE, "error", f"that {node} left was not saved: {error}")
+            self._log.write(SOURCE, "error", f"{node} has left, but that was not saved: {error}")
 
     async def renew(self) -> None:
         """Renew cards before they expire, until cancelled."""

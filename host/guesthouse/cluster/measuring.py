@@ -1,4 +1,4 @@
-"""Reads what is measured of a node's part in its cluster."""
+"""Measures a node's part in its cluster."""
 
 from __future__ import annotations
 

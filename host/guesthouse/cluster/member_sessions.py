@@ -16,7 +16,7 @@ from guesthouse.core.throttled_log import ThrottledLog
 from guesthouse.kernel.cluster.services import MEMBERSHIP, PeersPort
 
 _MOST_ASKED: Final = 4
-"""How often a member is sent, in a second, what it says to lack: that may be all cards."""
+"""How often per second a member is sent what it says it lacks, which may be all cards."""
 
 
 class MemberSessions:

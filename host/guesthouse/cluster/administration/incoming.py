@@ -178,7 +178,7 @@ class IncomingPackages:
             self._drop(key)
 
     async def close(self) -> None:
-        """Drop all that was offered, and wait until it is removed."""
+        """Drop everything that was offered, and wait until it is removed."""
         for key in list(self._held):
             self._drop(key)
         await self._removed()

@@ -1,4 +1,4 @@
-"""Homes that cannot be reached, and the processes that they have announced: clients of these are told to come again."""
+"""Homes that cannot be reached, and the processes that they announced, whose clients are to connect again later."""
 
 from __future__ import annotations
 

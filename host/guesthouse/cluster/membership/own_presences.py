@@ -6,7 +6,7 @@ from collections import deque
 from typing import Final
 
 _REMEMBERED: Final = 64
-"""Presences, which are of two minutes: older ones may come back from NATS, and are of nobody else."""
+"""Presences that are remembered, those of two minutes. NATS may replay older ones, which show nothing."""
 
 
 class OwnPresences:
