@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from guesthouse.http_api.api_keys import ApiKey, ApiKeys
 from guesthouse.http_api.problems import NO_KEY, TOO_MANY_FAILURES, ApiProblem
-from guesthouse.http_server.auth.tokens import LoginThrottle
+from guesthouse.http_server.auth.login_throttle import LoginThrottle
 from guesthouse.http_server.context import Context
 from guesthouse.http_server.routing.origin import counted_as, forwarded_for
 

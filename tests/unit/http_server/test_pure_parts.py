@@ -14,7 +14,9 @@ from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
 from guesthouse.core.address import ProcessId
-from guesthouse.http_server.auth.tokens import LoginThrottle, OneTimeTokens, without_own_cookies
+from guesthouse.http_server.auth.login_throttle import LoginThrottle
+from guesthouse.http_server.auth.one_time_tokens import OneTimeTokens
+from guesthouse.http_server.auth.tokens import without_own_cookies
 from guesthouse.http_server.channel.credit_window import CreditWindow, write_limits
 from guesthouse.http_server.channel.framing import SharedFrames, deflated_frame, frame
 from guesthouse.http_server.close_codes import is_sendable_code

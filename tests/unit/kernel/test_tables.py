@@ -30,8 +30,10 @@ from guesthouse.core.config import ProcessLimits, Settings
 from guesthouse.core.exit_cause import ExitCause
 from guesthouse.core.messages import LazyLoadBlob, Request
 from guesthouse.core.throttled_log import ThrottledLog
+from guesthouse.http_server.auth.login_throttle import LoginThrottle
+from guesthouse.http_server.auth.one_time_tokens import OneTimeTokens
 from guesthouse.http_server.auth.tickets import Tickets
-from guesthouse.http_server.auth.tokens import Claims, LoginThrottle, OneTimeTokens
+from guesthouse.http_server.auth.tokens import Claims
 from guesthouse.http_server.routing.bindings import Bindings
 from guesthouse.http_server.routing.subdomains import subdomain_of
 from guesthouse.http_server.state.channels import ChannelTable, TokenChannels

@@ -33,12 +33,6 @@ SESSION_SECONDS: Final = 24 * 3600
 RENEWABLE_SECONDS: Final = 30 * 24 * 3600
 """Lifetime of a family with renewals, unless its first token lasts longer (`http.renewable_seconds`)."""
 
-ONE_TIME_SECONDS: Final = 600
-"""Lifetime of a one-time login URL."""
-
-FREE_ATTEMPTS: Final = 5
-"""Failed logins of an address before it is throttled."""
-
 COOKIE_PREFIXES: Final = ("kinode-auth_", "hyperware-auth_")
 """Prefixes of the node's cookies. Pages for the Kinode OS and for Hyperware each read theirs; both have the same token.
 """
@@ -50,9 +44,6 @@ MAX_TOKEN: Final = 4096
 _JWT_PARTS: Final = 3
 _MAX_COOKIES: Final = 32
 _MOST_MARKS: Final = 2
-_MAX_ADDRESSES: Final = 4096
-_MAX_ONE_TIME: Final = 1024
-_LONGEST_WAIT: Final = 900.0
 
 
 class AuthError(GuesthouseError):
@@ -384,65 +375,3 @@ def is_own_cookie(text: str) -> bool:
     `=kinode-auth_n=x`, by its value alone.
     """
     return text.lstrip(" \t=").lower().removeprefix(HOST_PREFIX.lower()).startswith(COOKIE_PREFIXES)
-
-
-class OneTimeTokens:
-    """One-time login tokens; only their hashes are stored."""
-
-    def __init__(self) -> None:
-        self._expiry: dict[bytes, float] = {}
-
-    def issue(self, now: float) -> str:
-        """Issue a token. The oldest is dropped when there are too many."""
-        token = secrets.token_urlsafe(32)
-        while len(self._expiry) >= _MAX_ONE_TIME:
-            del self._expiry[next(iter(self._expiry))]
-        self._expiry[_hash(token)] = now + ONE_TIME_SECONDS
-        return token
-
-    def forget(self) -> None:
-        """Invalidate all tokens."""
-        self._expiry.clear()
-
-    def use(self, token: str, now: float) -> bool:
-        """Redeem a token; False when it is unknown, used or expired."""
-        return self._expiry.pop(_hash(token), 0.0) > now
-
-
-def _hash(token: str) -> bytes:
-    return hashlib.sha256(token.encode(errors="replace")).digest()
-
-
-class _Failures(Struct):
-    count: int
-    until: float
-
-
-class LoginThrottle:
-    """Throttles login attempts: after `FREE_ATTEMPTS` failures an address waits 2 s, doubled with each further
-    failure, up to 15 min. A success resets it.
-    """
-
-    def __init__(self) -> None:
-        self._failures: dict[str, _Failures] = {}
-
-    def wait(self, address: str, now: float) -> float:
-        """Seconds until the address may try again; 0 when it may now."""
-        failures = self._failures.get(address)
-        return 0.0 if failures is None else max(0.0, failures.until - now)
-
-    def failed(self, address: str, now: float) -> None:
-        """Record a failed attempt."""
-        failures = self._failures.pop(address, None) or _Failures(0, now)
-        if now - failures.until > _LONGEST_WAIT:
-            failures.count = 0
-        failures.count += 1
-        over = failures.count - FREE_ATTEMPTS
-        failures.until = now if over < 0 else now + min(_LONGEST_WAIT, 2.0 ** min(over + 1, 30))
-        self._failures[address] = failures
-        while len(self._failures) > _MAX_ADDRESSES:
-            del self._failures[next(iter(self._failures))]
-
-    def succeeded(self, address: str) -> None:
-        """Forget the failures of an address."""
-        self._failures.pop(address, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, Generic, Protocol, TypeVar
 
-from guesthouse.http_server.auth.tokens import LoginThrottle
+from guesthouse.http_server.auth.login_throttle import LoginThrottle
 from guesthouse.http_server.close_codes import NO_SUCH_SESSION, TOO_MANY_RESUMES, CloseReason
 from guesthouse.http_server.sessions.session import Session
 from guesthouse.http_server.sessions.session_keys import Sign, read_key

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from guesthouse.http_server.auth import credentials
-from guesthouse.http_server.auth.tokens import AuthError, Claims, LoginThrottle
+from guesthouse.http_server.auth.login_throttle import LoginThrottle
+from guesthouse.http_server.auth.tokens import AuthError, Claims
 from guesthouse.http_server.context import Context
 from guesthouse.http_server.http.login.login_attempt import LoginAttempt
 

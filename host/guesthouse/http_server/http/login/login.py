@@ -16,13 +16,13 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from guesthouse.http_server import close_codes, html_pages
 from guesthouse.http_server.auth import credentials
 from guesthouse.http_server.auth.access import SHARED_REALM
+from guesthouse.http_server.auth.one_time_tokens import OneTimeTokens
 from guesthouse.http_server.auth.revocations import RevocationList
 from guesthouse.http_server.auth.tickets import Tickets
 from guesthouse.http_server.auth.tokens import (
     SESSION_SECONDS,
     AuthError,
     Claims,
-    OneTimeTokens,
     Scope,
 )
 from guesthouse.http_server.context import Context
