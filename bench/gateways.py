@@ -22,7 +22,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from cluster import cluster_homes, nats_server
 from crowd import Crowd, crowd
-from load import Measured, bottleneck_note, load
+from load import bottleneck_note, in_turn
 from results import Column, Effort, Goal, Result, Table
 from run import only
 from servers import Server, guesthouse
@@ -147,20 +147,19 @@ def _echo_table(size: int) -> Table:
 
 
 def _echo(result: Result, table: Table, nodes: Nodes, connections: int, size: int, seconds: float) -> None:
-    base: Measured | None = None
-    for name, server in ((HERE, nodes.home), (THERE, nodes.gateways[0])):
-        before = nodes.cpu()
-        found = load(server.url + _ECHO, connections, size, seconds)
-        after = nodes.cpu()
-        base = base or found
+    servers = {HERE: (nodes.home, _ECHO), THERE: (nodes.gateways[0], _ECHO)}
+    before = nodes.cpu()
+    for turn in in_turn(servers, connections, size, seconds):
+        found, after = turn.found, nodes.cpu()
         each = {part: 1e6 * (after[part] - before[part]) / found["messages"] for part in after}
-        row = f"{name}, {_people(connections)}"
+        before = after
+        row = f"{turn.name}, {_people(connections)}"
         table.add(
             row,
             messages_s=found["messages_per_second"],
-            to_the_home=found["messages_per_second"] / base["messages_per_second"],
+            to_the_home=turn.rate_ratio,
             p50=found["p50_us"],
-            p50_to_the_home=found["p50_us"] / base["p50_us"],
+            p50_to_the_home=turn.p50_ratio,
             gateway_CPU_a_message=each["gateways"],
             home_CPU_a_message=each["home"],
             worker_CPU_a_message=each["worker"],
