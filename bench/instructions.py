@@ -1,11 +1,11 @@
 """Counts the instructions that a worker executes for each message, by valgrind: they do not depend on the machine's
 other load.
 
-    python bench/instructions.py [--batch N …] [--binary] [--bytes N]
+    python bench/instructions.py [--batch N …] [--guests N] [--binary] [--bytes N]
 
-The worker's loop runs in this process, one iteration for each batch of messages to one C guest; what goes over its link
-is handed over without a socket. Two runs of different length are counted, and their difference is shown: what starting
-takes is in both.
+The worker's loop runs in this process, one iteration for each batch of messages to one C guest, or to several in turn;
+what goes over its link is handed over without a socket. Two runs of different length are counted, and their
+difference is shown: what starting takes is in both.
 """
 
 from __future__ import annotations
@@ -69,20 +69,24 @@ class _Link:
         return [message for message in messages if isinstance(message, kind)]
 
 
-def frames(link: _Link, messages: int, batch: int, kind: int, size: int) -> Iterator[bytes | bytearray]:
-    """What a node sends a guest that answers so many messages."""
+def frames(
+    link: _Link, messages: int, batch: int, kind: int, size: int, guests: int
+) -> Iterator[bytes | bytearray]:
+    """What a node sends guests that answer so many messages."""
     path = os.fsencode(compiled(component("echo-c")))
-    start = Start(1, "bench.os@g:g:bench.os", path, "none", limits_of(Settings()))
-    yield encode([Configure(PROTOCOL_VERSION), start])
-    while not (calls := link.taken(Call)):
-        yield encode([Ping()])
-    while calls:
-        yield encode([Reply(1, call.call_id, None) for call in calls])
-        calls = link.taken(Call)
-    for channel_id in range(1, _CHANNELS + 1):
-        yield encode([opened(1, channel_id)])
+    yield encode([Configure(PROTOCOL_VERSION)])
+    for handle in range(1, guests + 1):
+        yield encode([Start(handle, f"bench.os@g{handle}:g:bench.os", path, "none", limits_of(Settings()))])
+        while not (calls := link.taken(Call)):
+            yield encode([Ping()])
+        while calls:
+            yield encode([Reply(handle, call.call_id, None) for call in calls])
+            calls = link.taken(Call)
+    of_channels = [(at % guests + 1, at + 1) for at in range(_CHANNELS)]
+    for handle, channel_id in of_channels:
+        yield encode([opened(handle, channel_id)])
     link.taken(Push)
-    pushes = [Pushed(1, at % _CHANNELS + 1, kind, b"x" * size) for at in range(batch * _CHANNELS)]
+    pushes = [Pushed(*of_channels[at % _CHANNELS], kind, b"x" * size) for at in range(batch * _CHANNELS)]
     ready = [encode(pushes[start : start + batch]) for start in range(0, len(pushes), batch)]
     turns = (messages + _WARM) // batch
     for turn in range(turns):
@@ -94,8 +98,8 @@ def frames(link: _Link, messages: int, batch: int, kind: int, size: int) -> Iter
         raise SystemExit(f"the last {batch} messages had {answered} answers")
 
 
-def drive(messages: int, batch: int, kind: int, size: int) -> None:
-    """Run a worker's loop until a guest has answered so many messages."""
+def drive(messages: int, batch: int, kind: int, size: int, guests: int) -> None:
+    """Run a worker's loop until guests have answered so many messages."""
 
     def ignore(*_: object) -> None:
         """For what does not work under valgrind."""
@@ -106,7 +110,7 @@ def drive(messages: int, batch: int, kind: int, size: int) -> None:
     setattr(scheduler, "perf_counter", count(0.0, 1e-6).__next__)  # noqa: B010
     epoch_timer.start_thread()
     link = _Link()
-    link.frames = frames(link, messages, batch, kind, size)
+    link.frames = frames(link, messages, batch, kind, size, guests)
     WorkerLoop(link).run()  # type: ignore[arg-type] # all of a socket that it uses
     os._exit(0)
 
@@ -131,19 +135,23 @@ def counted(*arguments: object) -> int:
 def main() -> None:
     """Count and print."""
     if sys.argv[1:2] == ["--drive"]:
-        messages, batch, kind, size = map(int, sys.argv[2:])
-        drive(messages, batch, kind, size)
+        messages, batch, kind, size, guests = map(int, sys.argv[2:])
+        drive(messages, batch, kind, size, guests)
     parser = argparse.ArgumentParser(formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument(
         "--batch", type=int, nargs="+", default=[1, 8], help="messages that the worker finds at once"
     )
+    parser.add_argument("--guests", type=int, default=1, help="each has every so many of the messages")
     parser.add_argument("--binary", action="store_true", help="instead of text")
     parser.add_argument("--bytes", type=int, default=_SIZE)
     options: Any = parser.parse_args()
     # Once without counting: the first run compiles the component, and modules that have changed.
-    subprocess.run([sys.executable, __file__, "--drive", str(_SHORT), "1", "0", str(_SIZE)], check=True)
+    subprocess.run([sys.executable, __file__, "--drive", str(_SHORT), "1", "0", str(_SIZE), "1"], check=True)
     for batch in options.batch:
-        short, long = (counted(count, batch, int(options.binary), options.bytes) for count in (_SHORT, _LONG))
+        short, long = (
+            counted(count, batch, int(options.binary), options.bytes, options.guests)
+            for count in (_SHORT, _LONG)
+        )
         print(f"{batch} at once: {(long - short) / (_LONG - _SHORT):,.0f} instructions a message", flush=True)
 
 

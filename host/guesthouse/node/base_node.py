@@ -129,8 +129,8 @@ class BaseNode:
         Raises:
             GuesthouseError: one cannot be compiled or started, or its id or host is taken.
         """
-        for package in packages:
-            refuse_same_host(package.id, (known.id for known in (*self.packages, *packages)))
+        added = dict.fromkeys(package.id for package in packages)
+        refuse_same_host(added, {*(known.id for known in self.packages), *added})
         self.packages += packages
         specs = [spec for package in packages for spec in package.processes]
         for spec in specs:

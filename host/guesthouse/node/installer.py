@@ -229,7 +229,7 @@ class Installer:
             await self._nothing_left_of(package.id)
             installed = read_installed(self._home.path).packages
             others = {*installed, *(known.id for known in self._node.packages), *self._installing}
-            refuse_same_host(package.id, others)
+            refuse_same_host((package.id,), others)
             asked = await asyncio.to_thread(consented, self._home, self._node.settings, package, consent)
             self._installing.add(package.id)
         try:

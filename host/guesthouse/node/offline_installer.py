@@ -33,7 +33,7 @@ def install_without_node(
     with home.locked():
         package = stage(argument, settings.package, home.unpacked)
         try:
-            refuse_same_host(package.id, read_installed(home.path).packages)
+            refuse_same_host((package.id,), read_installed(home.path).packages)
             asked = consented(home, settings, package, consent)
             asyncio.run(_compile(package, home, settings))
         except GuesthouseError:

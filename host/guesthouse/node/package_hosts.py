@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from guesthouse.core.errors import GuesthouseError
-from guesthouse.http_server.routing.subdomains import label_of, with_label_of
+from guesthouse.http_server.routing.subdomains import label_of, same_label
 from guesthouse.package.consent import Changes
 from guesthouse.package.errors import PackageError
 from guesthouse.package.spec import Package
@@ -27,14 +27,19 @@ class NeedsConsent(GuesthouseError):
         self.item = {"package": package.id, "version": package.version, "hash": self.hash} | asked.as_json()
 
 
-def refuse_same_host(package_id: str, others: Iterable[str]) -> None:
+def refuse_same_host(package_ids: Iterable[str], others: Iterable[str]) -> None:
     """Check that no two packages are served on one host, where browsers would mix their data.
+
+    Args:
+        package_ids: the packages that are to be served.
+        others: what is served besides; these may be among them.
 
     Raises:
         PackageError: another package's name makes the same label.
     """
-    other = with_label_of(package_id, sorted(others))
-    if other is not None:
+    found = same_label(package_ids, sorted(others))
+    if found is not None:
+        package_id, other = found
         raise PackageError(
             f"{package_id} would be served on the host of {other}, {label_of(package_id)}: "
             "uninstall that, or rename this one"
@@ -64,13 +69,16 @@ def take_hosts(home: Path, packages: Sequence[Package], running: Iterable[str], 
         PackageError: one would be served on the host of another that is installed or running.
     """
     installed = before = read_installed(home)
-    others = {*running, *installed.packages, *(package.id for package in packages)}
+    ids = dict.fromkeys(package.id for package in packages)
+    refuse_same_host(ids, {*running, *installed.packages, *ids})
+    latest = {label_of(gone): gone for gone in installed.gone}
     for package in packages:
-        refuse_same_host(package.id, others)
-        had = had_host_of(package.id, installed.gone)
-        if had is not None and not consent:
+        had = latest.get(label_of(package.id), package.id)
+        if had != package.id and not consent:
             raise NeedsConsent(package, Changes((), ()).with_host_of(package.id, had))
-        if package.id not in installed.packages:  # an installed one is recorded when it is uninstalled
-            installed = installed.with_gone(package.id)
+    # An installed one is recorded when it is uninstalled.
+    installed = installed.with_gone(
+        *(package_id for package_id in ids if package_id not in installed.packages)
+    )
     if installed != before:
         write_installed(home, installed)

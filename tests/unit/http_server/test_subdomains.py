@@ -16,13 +16,14 @@ from guesthouse.core.config import HttpSettings
 from guesthouse.core.messages import LazyLoadBlob
 from guesthouse.http_server.auth.credentials import password_hash, set_password
 from guesthouse.http_server.auth.tokens import Scope
+from guesthouse.http_server.routing import subdomains
 from guesthouse.http_server.routing.bindings import Bindings
 from guesthouse.http_server.routing.subdomains import (
     MAX_LABEL,
     is_label,
     label_of,
+    same_label,
     subdomain_of,
-    with_label_of,
 )
 from guesthouse.link.calls import BindHttpPath, BindWsPath
 
@@ -94,8 +95,22 @@ def test_a_label_stands_in_a_host_name_as_it_is() -> None:
 
 def test_packages_with_one_label_are_found() -> None:
     others = ("x:y", "a:b-c", "A-b:c")
-    assert with_label_of("a-b:c", others) == "a:b-c"
-    assert with_label_of("a:b-c", ("a:b-c", "x:y")) is None
+    assert same_label(("x:y", "a-b:c"), others) == ("a-b:c", "a:b-c")
+    assert same_label(("a:b-c",), ("a:b-c", "x:y", "a:b-c")) is None
+    assert same_label(others, others) == ("a:b-c", "A-b:c")
+
+
+def test_each_package_is_looked_at_once_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[str] = []
+
+    def label(package_id: str) -> str:
+        looked_at.append(package_id)
+        return package_id
+
+    monkeypatch.setattr(subdomains, "label_of", label)
+    many = [f"p{number}:n.os" for number in range(5000)]
+    assert same_label(many, many) is None
+    assert len(looked_at) == 2 * len(many)
 
 
 def test_two_packages_never_share_a_subdomain() -> None:

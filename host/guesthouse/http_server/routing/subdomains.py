@@ -44,10 +44,18 @@ def is_label(text: str) -> bool:
     )
 
 
-def with_label_of(package_id: str, others: Iterable[str]) -> str | None:
-    """The first of `others` with the same label as a package, or None."""
-    label = label_of(package_id)
-    return next((other for other in others if other != package_id and label_of(other) == label), None)
+def same_label(package_ids: Iterable[str], others: Iterable[str]) -> tuple[str, str] | None:
+    """The first of some packages that has the same label as another one of `others`, and the first such; None if
+    there is none.
+    """
+    of_labels: dict[str, dict[str, None]] = {}
+    for other in others:
+        of_labels.setdefault(label_of(other), {})[other] = None
+    for package_id in package_ids:
+        for other in of_labels.get(label_of(package_id), ()):
+            if other != package_id:
+                return package_id, other
+    return None
 
 
 def processes_on(router: RouterPort, label: str) -> tuple[ProcessId, ...]:

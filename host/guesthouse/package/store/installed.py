@@ -107,9 +107,10 @@ class Installed(Struct, frozen=True):
         """Purge what a package that is not installed has left."""
         return replace(self, purging=self.purging | {package_id})
 
-    def with_gone(self, package_id: str) -> Installed:
-        """Record a package that was served without being installed, as the latest."""
-        gone = (*(name for name in self.gone if name != package_id), package_id)[-MOST_GONE:]
+    def with_gone(self, *package_ids: str) -> Installed:
+        """Record packages that were served without being installed, as the latest."""
+        now = frozenset(package_ids)
+        gone = (*(name for name in self.gone if name not in now), *package_ids)[-MOST_GONE:]
         return replace(self, gone=gone)
 
     def with_left(self, packages: Iterable[str]) -> Installed:
