@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.examples import examples
+from tests.tiers import thorough_but
 from tests.wire import ToNode, ToWorker
 
 from guesthouse.core.exit_cause import ExitCause
@@ -297,8 +298,10 @@ class Pair:
 
     def compare(self, messages: list[Message], guest: str = "", **limits: Any) -> list[list[Any]]:
         """What a guest does in both with the same messages, which has to be the same."""
+        path = self.batched.compiled(guest or self.puppet)
+        warm = 2 if path in map(self.batched.compiled, PUPPETS.values()) else 6
         did, expected = (
-            perform(worker, messages, guest or self.puppet, **limits) for worker in (self.batched, self.plain)
+            perform(worker, messages, path, warm, **limits) for worker in (self.batched, self.plain)
         )
         assert did == expected
         return did
@@ -326,10 +329,12 @@ def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
         assert messages > batches > 0
 
 
-def perform(worker: Worker, messages: list[Message], wat: str, **limits: Any) -> list[list[Any]]:
-    """All that a guest does with these messages, in order, and how it ends."""
+def perform(
+    worker: Worker, messages: list[Message], path: Path, pushes: int, **limits: Any
+) -> list[list[Any]]:
+    """All that a guest does with these messages, in order, and how it ends. With the first two it sends so many."""
     worker.forget()
-    guest = worker.start(wat, log_lines_per_second=100_000, **limits)
+    guest = worker.start(path, log_lines_per_second=100_000, **limits)
     guest.started()
     base = guest.handle * 100
     for channel, credit in ((1, PLENTY), (2, 400), (3, 64), (5, PLENTY)):
@@ -337,7 +342,7 @@ def perform(worker: Worker, messages: list[Message], wat: str, **limits: Any) ->
     # Two at first, so that it has a batch for the rest.
     warm: list[list[Any]] = [[ToWorker.PUSH, guest.handle, base + 5, 0, b"bq"] for _ in range(2)]
     worker.send(*warm)
-    for _ in range(2 if wat in PUPPETS.values() else 6):
+    for _ in range(pushes):
         guest.pushed(base + 5)
     operations: list[list[Any]] = []
     for channel, kind, payload in messages:
@@ -458,7 +463,8 @@ _MESSAGES: Final = st.lists(
 )
 
 
-@pytest.mark.parametrize("call", BLOB_AT)
+@pytest.mark.slow
+@pytest.mark.parametrize("call", thorough_but(BLOB_AT, "get-blob", "receive-ws-push"))
 @pytest.mark.parametrize("within", WITHIN)
 def test_an_allocator_may_do_the_same(workers: Pair, within: str, call: str) -> None:
     """It runs on the guest's own fiber when a batch answers, and on the host's stack otherwise."""
