@@ -19,6 +19,8 @@ from typing import Any, Final
 
 from tests.patience import BESIDE, PATIENCE, Disturbed
 
+from guesthouse.control.control_client import CommandRefused
+
 from ..e2e.daemon import Daemon
 from ..e2e.packages import package
 from ..e2e.waiting import until
@@ -52,6 +54,8 @@ NEIGHBOURS: Final = {
 """Echo processes and the samples that they are; installed in this order, each kind has one on each worker."""
 
 
+_NO_TIME: Final = "on this busy machine"
+"""What the node says of a compiler that had less CPU time than its limit is."""
 SAME_WORKER: Final = "same worker"
 TARGET: Final = "its target"
 
@@ -203,8 +207,18 @@ class Scene:
         return {name: item for name, item in (await self.daemon.ps()).items() if item["state"] not in _ENDED}
 
     async def install(self, folder: Path) -> None:
-        """Install a package."""
-        await self.ask("install", package=str(folder), consent=True)
+        """Install a package.
+
+        Raises:
+            CommandRefused: the node takes none such.
+            Disturbed: the machine left its compiler no time.
+        """
+        try:
+            await self.ask("install", package=str(folder), consent=True)
+        except CommandRefused as refusal:
+            if _NO_TIME in str(refusal):
+                raise Disturbed(str(refusal)) from refusal
+            raise
 
     async def uninstall(self, package_id: str) -> None:
         """Uninstall a package, with all that it stored."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.patience import tried_again
+from tests.patience import Disturbed, tried_again
 from tests.tiers import thorough_but
 
 from guesthouse.control.control_client import CommandRefused
@@ -57,7 +57,7 @@ async def outcome(scene: Scene, wasm: bytes) -> str:
     try:
         async with installed(scene, "component", wasm):
             return "installed"
-    except CommandRefused as refusal:
+    except (CommandRefused, Disturbed) as refusal:
         text = str(refusal)
         assert "\n" not in text
         return text.replace(str(scene.daemon.home.parent), "…")

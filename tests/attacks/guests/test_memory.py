@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 import wasmtime
-from tests.patience import tried_again
+from tests.patience import Disturbed, tried_again
 from tests.tiers import thorough_but
 
 from guesthouse.control.control_client import CommandRefused
@@ -94,7 +94,7 @@ async def outcome(scene: Scene, wasm: bytes) -> str:
     try:
         async with installed(scene, "heavy", wasm):
             return "installed"
-    except CommandRefused as refusal:
+    except (CommandRefused, Disturbed) as refusal:
         return str(refusal).replace(str(scene.daemon.home.parent), "…")
 
 
