@@ -16,7 +16,7 @@ from typing import Final
 import pytest
 from tests import whole
 from tests.conftest import WHOLLY_THOROUGH
-from tests.tiers import thorough_but
+from tests.tiers import thorough_after, thorough_but
 
 ROOT: Final = Path(__file__).parents[2]
 MARKS: Final = ("alone", "slow", "thorough")
@@ -127,6 +127,20 @@ def test_only_such_parameters_are_thorough_as_are_not_the_first() -> None:
     assert (kept, more.values, [mark.name for mark in more.marks]) == ("a", ("b",), ["thorough"])
     with pytest.raises(AssertionError, match="'c'"):
         thorough_but(["a", "b"], "c")
+
+
+def test_parameters_after_so_many_are_thorough_with_the_marks_and_names_that_they_have() -> None:
+    skipped = pytest.param(3, 4, marks=pytest.mark.slow, id="last")
+    first, second, third = thorough_after(1, [(1, 2), (5, 6), skipped], names=2)
+    assert first == (1, 2)
+    assert (second.values, [mark.name for mark in second.marks]) == ((5, 6), ["thorough"])
+    assert (third.values, third.id, [mark.name for mark in third.marks]) == (
+        (3, 4),
+        "last",
+        ["slow", "thorough"],
+    )
+    with pytest.raises(AssertionError, match="there are 2 parameters"):
+        thorough_after(2, ["a", "b"])
 
 
 def test_continuous_integration_runs_all_and_the_quick_tests_are_of_the_first_tier() -> None:
