@@ -23,11 +23,14 @@ from guesthouse.http_server.context import Context
 from guesthouse.http_server.state.partial_messages import FREE
 from guesthouse.http_server.state.timer_wheel import NEVER
 from guesthouse.http_server.websocket.closed_transport import ClosedTransport
+from guesthouse.http_server.websocket.in_place import InPlace
 from guesthouse.http_server.websocket.opening import OpeningSocket
 from guesthouse.http_server.websocket.protocol import Protocol
 from guesthouse.http_server.websocket.resumable.session_socket import discard
 
 _CONTROL: Final = 0x08
+_DISCARDED: Final = 16 * 1024
+"""Bytes read at a time that are of no use."""
 
 _LOGGER = logging.getLogger("guesthouse.websocket")
 _LOGGER.setLevel(logging.ERROR)
@@ -165,8 +168,26 @@ class WebSocketConnection(OpeningSocket):
             self.context.turns.add(self._resume)
         held = self._inbound.unfinished
         if held > FREE or self._noted >= 0:
+            in_place = self._inbound.expects_in_place()
+            held = self._inbound.unfinished
             restarted, self._noted = self.messages_in != self._noted, self.messages_in if held > FREE else -1
             self.context.unfinished.note(self, held, restarted=restarted)
+            if in_place and self._inbound.expects_in_place():
+                self._transport.set_protocol(InPlace(self))
+
+    def room(self) -> memoryview:
+        """See `in_place.LargeFrameReceiver`."""
+        return self._inbound.room() if self._inbound.expects_in_place() else memoryview(bytearray(_DISCARDED))
+
+    def received_in_place(self, size: int) -> None:
+        """See `in_place.LargeFrameReceiver`."""
+        if self._ending:
+            return
+        self._keepalive.heard = self.context.monotonic()
+        self._inbound.received(size)
+        if not self._inbound.expects_in_place():
+            self._transport.set_protocol(self)
+            self._after_receive()
 
     def heard(self) -> None:
         """See `behind.Told`."""

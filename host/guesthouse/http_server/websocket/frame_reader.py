@@ -2,6 +2,8 @@
 
 This is a fast path around `websockets`: whole, unfragmented data frames, nearly all traffic, are unmasked, decompressed
 and delivered here. All other frames, including those with invalid headers, go to the `websockets` protocol.
+
+The rest of a large frame may be received in place (`expects_in_place`), so that it is not copied before it is unmasked.
 """
 
 from __future__ import annotations
@@ -52,6 +54,10 @@ _SLOW_FRAME_COST: Final = 16
 _STEP: Final = 4096
 _LARGE: Final = 4096
 """Bytes of a payload from which a copy costs more than what avoids it."""
+IN_PLACE: Final = 128 * 1024
+"""Missing bytes of a frame from which they are received in place."""
+_LEAST_SHARE: Final = 8
+"""A frame has memory of its own once an eighth of it has arrived: clients cannot have much more than they send."""
 
 
 def max_compressed(size: int) -> int:
@@ -85,7 +91,8 @@ class MessageReader:
 
     __slots__ = (
         "_beyond", "_decompressor", "_deliver", "_fragments", "_header", "_held", "_left", "_max_fragments",
-        "_max_size", "_protocol", "_size", "_start", "_text", "_type", "_wanted", "close", "paused", "sliced",
+        "_max_size", "_missing", "_protocol", "_size", "_start", "_text", "_type", "_wanted", "close", "paused",
+        "sliced",
     )  # fmt: skip
 
     def __init__(
@@ -101,6 +108,8 @@ class MessageReader:
         self._max_fragments = fragments
         self._held = bytearray()
         self._wanted = 0
+        self._missing = 0
+        """Bytes at the end of `_held` that are still to be received in place."""
         self._header = 0
         self._fragments: list[bytes] = []
         self._size = 0
@@ -130,12 +139,12 @@ class MessageReader:
 
     @property
     def unfinished(self) -> int:
-        """Bytes held of an incomplete message, without those held because of a pause."""
+        """Bytes of memory held for an incomplete message, without those held because of a pause."""
         return self._size + (0 if self.paused else max(0, len(self._held) - _LONGEST_HEADER))
 
     def drop(self) -> None:
         """Free buffered input. Nothing may be received afterwards."""
-        self._held.clear()
+        self._held, self._missing = bytearray(), 0
         self._fragments, self._size = [], 0
 
     def limit(self, max_size: int, *, escapes: bool = False) -> None:
@@ -157,8 +166,11 @@ class MessageReader:
         """
         held = self._held
         if held:
-            held += data
-            if self.paused or len(held) < self._wanted:
+            if self._missing:
+                data = self._fill(data)
+            if data:  # what is received in place may still be in use by the event loop, and cannot grow
+                held += data
+            if self.paused or self._missing or len(held) < self._wanted:
                 return
             data, self._held = held, bytearray()
             held = self._held
@@ -176,9 +188,45 @@ class MessageReader:
             held += memoryview(data)[offset:]
             self._wanted = 0 if self.paused else self._wanted - offset
 
+    def expects_in_place(self) -> bool:
+        """Whether to receive into `room` from now on, and to report that by `received`, until this is False again."""
+        if self._missing:
+            return True
+        held, wanted = self._held, self._wanted
+        start = len(held)
+        if (
+            wanted - start < IN_PLACE
+            or start * _LEAST_SHARE < wanted
+            or self.paused
+            or self.close is not None
+        ):
+            return False
+        self._held = bytearray(wanted)
+        self._held[:start] = held
+        self._missing = wanted - start
+        return True
+
+    def room(self) -> memoryview:
+        """Where to receive the rest of a frame that `expects_in_place`."""
+        return memoryview(self._held)[-self._missing :]
+
+    def received(self, size: int) -> None:
+        """So many bytes were received into `room`. Delivers as `receive` does."""
+        self._missing -= size
+        if not self._missing:
+            self.receive(b"")
+
+    def _fill(self, data: bytes | bytearray) -> bytes | bytearray:
+        """Receive bytes into `room`; returns those beyond it."""
+        end = len(self._held) - self._missing
+        part = data[: self._missing]
+        self._held[end : end + len(part)] = part
+        self._missing -= len(part)
+        return data[len(part) :]
+
     def receive_plain(self, data: bytes) -> bool:
-        """Deliver `data` if it is exactly one unfragmented data frame of under 64 KiB and nothing is buffered.
-        Otherwise returns False and does nothing.
+        """Deliver `data` if it is exactly one unfragmented data frame and nothing is buffered. Otherwise returns False
+        and does nothing.
         """
         if len(data) < 6:
             return False
@@ -190,6 +238,8 @@ class MessageReader:
             size, body = second - 0x80, 6
         elif second == 0xFE and length >= 126:
             size, body = length, 8
+        elif second == 0xFF and len(data) >= _LONGEST_HEADER + 65536:
+            size, body = int.from_bytes(data[2:10], "big"), _LONGEST_HEADER
         else:
             return False
         protocol = self._protocol
@@ -204,7 +254,10 @@ class MessageReader:
             or self.close is not None
         ):
             return False
-        payload = apply_mask(data[body:], data[body - 4 : body])
+        if size <= _LARGE:
+            payload = apply_mask(data[body:], data[body - 4 : body])
+        else:
+            payload = apply_mask(memoryview(data)[body:], data[body - 4 : body])  # not copied twice
         if first & _COMPRESSED:
             self._decompress(message_type, payload)
         elif message_type or payload.isascii():  # binary, or text as it mostly is
