@@ -13,6 +13,7 @@ from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
 from guesthouse.core.config import ConnectionLimits
+from guesthouse.http_server.websocket.closed_transport import ClosedTransport
 from guesthouse.http_server.websocket.connection import WebSocketConnection
 from guesthouse.http_server.websocket.frame_reader import IN_PLACE, MessageReader, apply_mask
 from guesthouse.http_server.websocket.in_place import InPlace
@@ -182,6 +183,30 @@ async def test_a_client_that_leaves_in_the_middle_of_a_frame_leaves_nothing_behi
     await until(lambda: unfinished.total >= 4 * MIB)
     writer.transport.abort()
     await until(lambda: unfinished.total == 0 and not house.server._context.connections)
+
+
+async def test_a_client_that_leaves_while_its_messages_wait_loses_only_the_one_that_is_not_whole(
+    bound: tuple[House, asyncio.StreamReader, asyncio.StreamWriter],
+) -> None:
+    house, _, writer = bound
+    opened = await house.chat.opened()
+    house.chat.pause_at = 1
+    (connection,) = house.server._context.connections
+    assert isinstance(connection, WebSocketConnection)
+    # By one read, however the kernel cuts what a client sends.
+    connection.data_received(
+        sealed(0x81, b"first") + sealed(0x81, b"second") + sealed(0x82, bytes(MIB))[: MIB // 2]
+    )
+    assert await house.chat.next() == ("push", opened.channel_id, 0, b"first")
+    connection.abort()
+    await until(lambda: isinstance(connection._transport, ClosedTransport))
+    house.chat.pause_at = None
+    house.chat.feeders[opened.channel_id].resume_reading()
+    assert await house.chat.next() == ("push", opened.channel_id, 0, b"second")
+    assert await house.chat.next() == ("close", opened.channel_id)
+    await until(lambda: not house.server._context.connections and house.server._context.unfinished.total == 0)
+    assert house.log.errors == []
+    writer.close()
 
 
 async def test_a_connection_that_is_given_up_in_the_middle_of_a_frame_reads_on_until_the_client_leaves(
