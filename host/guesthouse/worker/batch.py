@@ -41,6 +41,7 @@ MOST_BYTES: Final = WASM_PAGE // 2
 """Of the messages of a batch; what the guest sends may take the rest of the page."""
 _MOST_CREDIT: Final = (1 << 31) - 1
 _MOST_SKIPPED: Final = 4096
+_NO_SIZE: Final = (1 << 32) - 1
 _TEXT: Final = int(WsMessageType.TEXT)
 _BINARY: Final = int(WsMessageType.BINARY)
 
@@ -99,9 +100,10 @@ class Batch:
         """Batches in a row of which little was used."""
         self._before_call = self.before_call  # made once
         name = guest.node.encode()
-        if len(name) > layout.MOST_NODE:
-            name = b""  # no guest's text is equal to that, and so the host answers
-        _write_settings(memory.view, layout.MOST, self._most, PUSH_OVERHEAD, len(name))
+        size = len(name)
+        if size > layout.MOST_NODE:
+            name, size = b"", _NO_SIZE  # no guest's text has that, and so the host answers
+        _write_settings(memory.view, layout.MOST, self._most, PUSH_OVERHEAD, size)
         memory.view[layout.NODE : layout.NODE + len(name)] = name
 
     def open(self, first: Received) -> None:
@@ -177,8 +179,6 @@ class Batch:
         fiber.calls += calls
         if by_call:
             self._judge(most - taken, calls)
-        if sent_end > self._sent_at:
-            self._send(view, sent_end)
         if taken:
             if taken > most:
                 raise _broken()
@@ -194,6 +194,9 @@ class Batch:
             guest.channel_id = message.channel_id
             guest.blob = guest.last_blob = (None, message.payload)
             guest.slice_budget = guest.limits.cpu_seconds_per_message
+        # Last: it may write to the node, which has to know by then that the messages were taken.
+        if sent_end > self._sent_at:
+            self._send(view, sent_end)
         return bool(allocating)
 
     def _send(self, view: memoryview, sent_end: int) -> None:
