@@ -289,7 +289,14 @@ class Guest:
 
     def make_batch(self) -> None:
         """Have frequent messages answered in batches from now on, if the component allows it."""
-        memory = None if self.gone else self.fiber.new_batch()
+        if self.gone:
+            return
+        if (
+            not self.fiber.started
+        ):  # it takes messages before all of its instances exist, such as its allocator's
+            self.may_batch = True
+            return
+        memory = self.fiber.new_batch()
         if memory is not None:
             self.batch = Batch(self, memory)
 

@@ -19,6 +19,7 @@ from guesthouse.wasm.core.core_capi import EXTERN_OF, EXTERN_SIZE, INSTANCE_SIZE
 from guesthouse.wasm.core.yielding import let_yield
 from guesthouse.wasm.engine import capi
 from guesthouse.wasm.engine.capi import address_of
+from guesthouse.wasm.engine.engines import WASM_PAGE
 from guesthouse.wasm.engine.fiber import CURRENT, Fiber, StoreLimits
 from guesthouse.wasm.errors import ConversionError, GuestTrap, LinkFailure, classify
 from guesthouse.wasm.plan.batch_layout import ALLOCATING, MEMORY, TABLE
@@ -26,7 +27,7 @@ from guesthouse.wasm.plan.needs import counted
 
 if TYPE_CHECKING:
     from guesthouse.wasm.core.import_table import ImportScratch
-    from guesthouse.wasm.core.instantiation import Instantiable, Step
+    from guesthouse.wasm.core.instantiation import BatchSource, Instantiable, Step
 
 _ARGUMENTS: Final = (ctypes.c_uint64 * 8)()
 _ARGUMENTS_ADDRESS: Final = addressof(_ARGUMENTS)
@@ -134,15 +135,34 @@ class CoreFiber(Fiber):
         """See `Fiber`."""
         memory = self.memory
         memory.look()
-        return memory.size + counted(self._assembly.needs.other_bytes)
+        return memory.size + self._batch.size + counted(self._assembly.needs.other_bytes)
 
     def new_batch(self) -> LinearMemory | None:
         """Instantiate the module that answers host calls from a batch (`plan/batch_module.py`), once, while the guest
         is not running; returns its memory. None if the component has none, or the worker no room for it.
         """
         answering = self._assembly.answering
-        if answering is None or self.memory is NO_MEMORY or self._batch is not NO_MEMORY:
+        if answering is None or self.memory is NO_MEMORY or self._batch is not NO_MEMORY or not self._started:
             return None
+        # The module has no start function. If it had one, by a compiler that was compromised, it would run on the
+        # worker's own stack.
+        CURRENT.fiber, CURRENT.finish_by = self, 0.0
+        self.must_finish = True
+        try:
+            extern = self._instantiate_batch(answering)
+            memory = self._memory_of(extern)
+        except GuestTrap:
+            return None
+        finally:
+            self.must_finish = False
+        if memory.size != WASM_PAGE:
+            memory.close()
+            return None
+        self._batch_extern, self._batch = extern, memory
+        return memory
+
+    def _instantiate_batch(self, answering: BatchSource) -> bytearray:
+        """Returns its memory."""
         table = self._export(0, TABLE.encode(), core_capi.TABLE)
         realloc = self._function(answering.instance, answering.realloc)
         imports = bytes(self._memory_extern + realloc + table)
@@ -155,16 +175,8 @@ class CoreFiber(Fiber):
             _address(instance),
             addressof(self._trapped),
         )
-        try:
-            self._raise_error()
-        except GuestTrap:
-            return None
-        extern = self._batch_extern = bytearray(EXTERN_SIZE)
-        name = MEMORY.encode()
-        if not core_capi.instance_export(self.context, _address(instance), name, len(name), _address(extern)):
-            raise _lacking()
-        self._batch = self._memory_of(extern)
-        return self._batch
+        self._raise_error()
+        return self._export_of(_address(instance), MEMORY.encode(), core_capi.MEMORY)
 
     def hold_batch(self, held: bool) -> None:
         """The batch answers nothing while the allocator runs: each call of it reaches the host, which refuses it."""
@@ -254,8 +266,10 @@ class CoreFiber(Fiber):
         return self._export(instance, name, core_capi.FUNCTION)
 
     def _export(self, instance: int, name: bytes, kind: int) -> bytearray:
+        return self._export_of(_address(self._instances) + INSTANCE_SIZE * instance, name, kind)
+
+    def _export_of(self, where: int, name: bytes, kind: int) -> bytearray:
         extern = bytearray(EXTERN_SIZE)
-        where = _address(self._instances) + INSTANCE_SIZE * instance
         if not core_capi.instance_export(self.context, where, name, len(name), _address(extern)):
             raise _lacking()
         if extern[0] != kind:
