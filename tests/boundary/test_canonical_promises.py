@@ -24,6 +24,7 @@ from .harness import apart, fiber_of, finish_step
 LIMITS: Final = ProcessLimits()
 PAGES: Final = LIMITS.memory_bytes // WASM_PAGE
 PROCESS: Final = process(("system.our",), "")
+RECEIVER: Final = process(("messaging.receive", "messaging.get-blob"), "")
 STUB: Final = """
   (component $stub (core module $s (memory (export "memory") 0) (func (export "f") unreachable))
     (core instance $s (instantiate $s)) (func (export "f") (canon lift (core func $s "f"))))
@@ -40,15 +41,15 @@ OWN: Final = """
     (with "" (instance (export "new" (func $own-new)) (export "drop" (func $own-drop))))))"""
 
 
-def beside(text: str) -> str:
+def beside(text: str, of: str = PROCESS) -> str:
     """The process with this before its own module."""
-    changed = PROCESS.replace("(core module $main", f"{text} (core module $main", 1)
-    assert changed != PROCESS
+    changed = of.replace("(core module $main", f"{text} (core module $main", 1)
+    assert changed != of
     return changed
 
 
-def module(fields: str, times: int = 1) -> str:
-    return beside(f"(core module $more {fields})" + "(core instance (instantiate $more))" * times)
+def module(fields: str, times: int = 1, of: str = PROCESS) -> str:
+    return beside(f"(core module $more {fields})" + "(core instance (instantiate $more))" * times, of)
 
 
 def with_pages(pages: int) -> str:
@@ -64,6 +65,9 @@ RUN: Final = {
     "as many memories as there may be": module("(memory 0)", MAX_MEMORIES - 1),
     "as many with pages as there may be": module("(memory 1)", MAX_WITH_PAGES - 1),
     "as many tables as there may be": module("(table 1 funcref)", MAX_TABLES),
+    "as many tables as there may be, of one that has batches": module(
+        "(table 1 funcref)", MAX_TABLES, RECEIVER
+    ),
     "a table as large as it may be": module(f"(table {LIMITS.table_elements} funcref)"),
     "globals beside its memory": module("(global i64 (i64.const 1))" * 20_000, 10),
     "a component within that traps": beside(STUB),

@@ -168,6 +168,10 @@ class Batch:
         except BaseException as error:
             raise host_fault(error) from None
 
+    def let_go(self) -> None:
+        """The guest has ended: no more batches, and no cycle of references that keeps them."""
+        del self._before_call
+
     def _close(self, *, by_call: bool) -> bool:
         """End the batch; returns whether the guest's allocator is at work for an answer."""
         guest, view = self._guest, self._memory.view

@@ -371,6 +371,8 @@ class Guest:
         self.paths.clear()
         self.claims.clear()
         self.blob = self.last_blob = _NO_BLOB
+        if self.batch is not None:
+            self.batch.let_go()
         self.batch = None
 
     def _take(self) -> Any:

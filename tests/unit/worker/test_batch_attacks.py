@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, Final, cast
+from weakref import ref
 
 import pytest
 from tests.wire import ToNode, ToWorker
@@ -25,6 +26,7 @@ from guesthouse.worker.contract_messages import address_value
 
 from ...boundary.harness import ENGINE, LIMITS, Calls, finish_step, let_block
 from ..wasm.test_gate import ENGINE_ADDRESS
+from .driven import Driven
 from .guests import ECHO, ECHO_CALLS, IS_PUSH, PUSH_CHANNEL, RECEIVE, RETURN, SCRATCH, TEXT, TEXT_AT, process
 from .process import OUR, PLENTY, Worker
 
@@ -111,6 +113,18 @@ def test_no_text_of_a_guest_is_the_name_of_a_node_that_is_too_long_for_a_batch()
     memory: Any = SimpleNamespace(view=memoryview(bytearray(WASM_PAGE)))
     Batch(cast(BatchOwner, owner), memory)
     assert int.from_bytes(memory.view[layout.NODE_BYTES : layout.NODE], "little") > layout.MOST_NODE
+
+
+def test_nothing_keeps_the_batch_of_a_guest_that_has_ended(driven: Callable[..., Driven]) -> None:
+    class Watched(Batch):
+        """One that can be referred to weakly."""
+
+    guest = driven().guest
+    memory: Any = SimpleNamespace(view=memoryview(bytearray(WASM_PAGE)))
+    guest.batch = Watched(guest, memory)
+    batch = ref(guest.batch)
+    guest.let_go()
+    assert batch() is None
 
 
 _IMPORTS: Final = """(import "" "memory" (memory 0))

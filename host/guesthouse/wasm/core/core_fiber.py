@@ -64,10 +64,11 @@ def _limits(limits: StoreLimits, assembly: Instantiable) -> StoreLimits:
     if unmet is not None:
         raise LinkFailure(unmet)
     besides = counted(needs.other_bytes)
-    memories = assembly.memories + (assembly.answering is not None)
-    if not besides and memories == limits.memories:
+    batches = int(assembly.answering is not None)  # the gate then has a table, and their module a memory
+    memories, tables = assembly.memories + batches, limits.tables + batches
+    if not besides and memories == limits.memories and not batches:
         return limits
-    return replace(limits, memory_bytes=limits.memory_bytes - besides, memories=memories)
+    return replace(limits, memory_bytes=limits.memory_bytes - besides, memories=memories, tables=tables)
 
 
 class CoreFiber(Fiber):
