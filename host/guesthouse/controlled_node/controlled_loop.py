@@ -7,7 +7,7 @@ from socket import socket
 from typing import Any, Final
 
 from guesthouse.controlled_node.stopped_clock import StoppedClock, ticks
-from guesthouse.link.lane import PayloadLane
+from guesthouse.link.lane import WorkerLane
 from guesthouse.link.schema import Message
 from guesthouse.link.to_node import AtRest
 from guesthouse.link.to_worker import Ping, SetClock
@@ -20,7 +20,7 @@ _NOT_COUNTED: Final = (SetClock, Ping)
 class ControlledLoop(WorkerLoop):
     """A `WorkerLoop` with a clock that stands still."""
 
-    def __init__(self, link: socket, *, lane: PayloadLane | None = None) -> None:
+    def __init__(self, link: socket, *, lane: WorkerLane | None = None) -> None:
         self._clock = StoppedClock()
         super().__init__(link, self._clock, lane)
         self._asked: list[int] = []

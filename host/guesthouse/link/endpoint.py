@@ -23,7 +23,7 @@ from typing import Final, cast
 
 from guesthouse.core.turn import TURN_SECONDS
 from guesthouse.link.busy_poll import BusyPoll
-from guesthouse.link.frames import UNENCODABLE, LinkError, encode, from_worker
+from guesthouse.link.frames import LARGE, UNENCODABLE, LinkError, encode, from_worker
 from guesthouse.link.gathering import Buffer, encode_parts
 from guesthouse.link.lane import PayloadLane
 from guesthouse.link.pieces import InPieces, taken_out
@@ -79,6 +79,8 @@ class NodeEnd(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._batch: list[Message] = []
         self._batch_size = 0
+        self._has_large = False
+        """Whether a message of the batch may have a large payload."""
         self._behind: deque[InPieces | list[Message]] = deque()
         """A large message being sent, and what waits behind it."""
         self._is_full = False
@@ -101,6 +103,8 @@ class NodeEnd(asyncio.BufferedProtocol):
             self._loop.call_soon(self._flush)
         batch.append(message)
         self._batch_size += size
+        if size > LARGE:
+            self._has_large = True
         if self._batch_size >= BATCH_BYTES or len(batch) >= BATCH_MESSAGES:
             if size >= BATCH_BYTES and not self._may_place():
                 self._split_last()
@@ -217,10 +221,11 @@ class NodeEnd(asyncio.BufferedProtocol):
 
     def _flush(self) -> None:
         batch, size, self._batch, self._batch_size = self._batch, self._batch_size, [], 0
+        has_large, self._has_large = self._has_large, False
         if self._transport is None or not (batch or (self._lane is not None and self._lane.must_release)):
             return
         if not self._behind:
-            self._write(batch, size)
+            self._write(batch, size, has_large=has_large)
             return
         if batch:
             self._behind.append(batch)
@@ -273,11 +278,11 @@ class NodeEnd(asyncio.BufferedProtocol):
             if first.done:
                 self._behind.popleft()
 
-    def _write(self, batch: list[Message], size: int = 0) -> None:
+    def _write(self, batch: list[Message], size: int = 0, *, has_large: bool = False) -> None:
         if self._transport is None:
             return
         try:
-            parts = self._encoded(batch, size)
+            parts = self._encoded(batch, size, has_large=has_large)
             if len(parts) == 1:
                 self._transport.write(parts[0])
             else:
@@ -291,10 +296,11 @@ class NodeEnd(asyncio.BufferedProtocol):
             if self._poll_until:
                 self._loop.call_soon(self._poll)
 
-    def _encoded(self, batch: list[Message], size: int) -> Sequence[Buffer]:
+    def _encoded(self, batch: list[Message], size: int, *, has_large: bool) -> Sequence[Buffer]:
         lane = self._lane
         try:
-            return encode_parts(batch if lane is None else lane.pack(batch, size), size)
+            packed = batch if lane is None else lane.pack(batch, size if has_large else 0)
+            return encode_parts(packed, size) if has_large else [encode(packed, size)]
         except (LinkError, *UNENCODABLE):
             if lane is not None:
                 lane.unpack()

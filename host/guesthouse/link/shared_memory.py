@@ -110,11 +110,12 @@ class WorkerMemory:
         OSError: they are none of its.
     """
 
-    __slots__ = ("_backed", "_from_node", "_to_node")
+    __slots__ = ("_backed", "_to_node", "from_node")
 
     def __init__(self, descriptors: Sequence[int]) -> None:
         from_node, to_node = descriptors
-        self._from_node = mmap.mmap(from_node, RING_BYTES, prot=mmap.PROT_READ)
+        self.from_node = memoryview(mmap.mmap(from_node, RING_BYTES, prot=mmap.PROT_READ))
+        """The ring that the node writes."""
         self._to_node = mmap.mmap(to_node, RING_BYTES)
         self._backed = 0
 
@@ -131,7 +132,7 @@ class WorkerMemory:
 
     def read(self, offset: int, size: int) -> bytes:
         """See `Memory`."""
-        return self._from_node[offset : offset + size]
+        return self.from_node[offset : offset + size].tobytes()
 
 
 def _populate(mapped: mmap.mmap, start: int, end: int) -> None:

@@ -38,21 +38,21 @@ class Some(Struct, frozen=True):
 class Utf8(Struct, frozen=True):
     """A string as validated UTF-8."""
 
-    data: bytes
+    data: bytes | memoryview
 
 
 _AT_ONCE: Final = 1024 * 1024
 _new_decoder: Final = getincrementaldecoder("utf-8")
 
 
-def check_utf8(data: bytes) -> None:
+def check_utf8(data: bytes | memoryview) -> None:
     """Check that bytes are UTF-8, a MiB at a time, because decoding takes up to four times the memory.
 
     Raises:
         UnicodeDecodeError: they are not.
     """
     if len(data) <= _AT_ONCE:
-        data.decode()
+        str(data, "utf-8")
         return
     decode, view = _new_decoder().decode, memoryview(data)
     for start in range(0, len(data), _AT_ONCE):

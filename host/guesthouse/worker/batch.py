@@ -26,6 +26,7 @@ from guesthouse.wasm.errors import GuestTrap, allocator_called_host, host_fault
 from guesthouse.wasm.plan import batch_layout as layout
 from guesthouse.wasm.values import check_utf8, is_utf8
 from guesthouse.worker.link import LinkWriter
+from guesthouse.worker.shared_push import SharedPush
 
 _STATE: Final = Struct("<8I")
 """`UNREAD` to `ALLOCATING`."""
@@ -67,9 +68,9 @@ class BatchOwner(Protocol):
     channel_id: int
     channels: dict[int, int]
     slice_budget: float
-    blob: tuple[str | None, bytes | None]
-    last_blob: tuple[str | None, bytes | None]
-    inbox: deque[ToProcess]
+    blob: tuple[str | None, bytes | memoryview | None]
+    last_blob: tuple[str | None, bytes | memoryview | None]
+    inbox: deque[ToProcess | SharedPush]
     outgoing: LinkWriter
     fiber: Fiber
 

@@ -18,6 +18,7 @@ from guesthouse.link.trace_schema import Trace
 from guesthouse.link.traced import TRACED
 from guesthouse.wasm.values import Err, FirstOf, Form, Ok, Utf8, is_utf8
 from guesthouse.worker.batch import Batch
+from guesthouse.worker.shared_push import SharedPush
 
 _NOT_AUTHORISED: Final = FirstOf((("not-authorised", None), ("no-such-process", None), ("timeout", None)))
 """A kind of failure that a component's own type may not have."""
@@ -35,12 +36,13 @@ PUSH: Final = Form(("ok", "http-server", "web-socket-push"), ("channel-id", "mes
 class Recipient(Protocol):
     """What conversion sets of the guest that takes a message; see `Guest`."""
 
-    blob: tuple[str | None, bytes | None]
-    last_blob: tuple[str | None, bytes | None]
+    blob: tuple[str | None, bytes | memoryview | None]
+    last_blob: tuple[str | None, bytes | memoryview | None]
+    shared: SharedPush | None
     channel_id: int
     claims: dict[int, str]
     http_claims: str | None
-    inbox: deque[ToProcess]
+    inbox: deque[ToProcess | SharedPush]
     batch: Batch | None
 
     def ask_for_batch(self) -> None:
@@ -102,6 +104,18 @@ def _push(guest: Recipient, push: Push) -> tuple[Form, int, str]:
     return PUSH, channel_id, MESSAGE_TYPE_NAMES[push.message_type]
 
 
+def _shared_push(guest: Recipient, push: SharedPush) -> tuple[Form, int, str]:
+    """Left to the host: no batch begins with it, and none goes on behind it."""
+    _take_shared(guest, push)
+    return PUSH, push.channel_id, MESSAGE_TYPE_NAMES[push.message_type]
+
+
+def _take_shared(guest: Recipient, push: SharedPush) -> None:
+    guest.shared = push
+    guest.blob = guest.last_blob = (None, push.payload)
+    guest.channel_id = push.channel_id
+
+
 def _ws_push(guest: Recipient, push: Push) -> tuple[int, Utf8 | None, bytes | None]:
     payload = push.payload
     guest.blob = guest.last_blob = (None, payload)
@@ -110,6 +124,12 @@ def _ws_push(guest: Recipient, push: Push) -> tuple[int, Utf8 | None, bytes | No
         guest.batch.open(push)
     elif guest.inbox:
         guest.ask_for_batch()
+    return (channel_id, Utf8(payload), None) if push.message_type == _TEXT else (channel_id, None, payload)
+
+
+def _shared_ws_push(guest: Recipient, push: SharedPush) -> tuple[int, Utf8 | None, memoryview | None]:
+    _take_shared(guest, push)
+    payload, channel_id = push.payload, push.channel_id
     return (channel_id, Utf8(payload), None) if push.message_type == _TEXT else (channel_id, None, payload)
 
 
@@ -168,7 +188,7 @@ def send_error(failure: SendFailure) -> dict[str, Any]:
     }
 
 
-def blob_value(mime: str | None, payload: bytes | None) -> dict[str, Any] | None:
+def blob_value(mime: str | None, payload: bytes | memoryview | None) -> dict[str, Any] | None:
     """The contract's `lazy-load-blob`."""
     return None if payload is None else {"mime": mime, "bytes": payload}
 
@@ -242,6 +262,7 @@ CONTRACT: Final[MessageEncoding[Recipient]] = MessageEncoding(
         {
             Open: _open,
             Push: _push,
+            SharedPush: _shared_push,
             Close: _close,
             Http: _http,
             Request: _request,
@@ -253,7 +274,9 @@ CONTRACT: Final[MessageEncoding[Recipient]] = MessageEncoding(
 )
 """The encoding of `guesthouse:process/messaging`."""
 
-WS_PUSH: Final = MessageEncoding(received=with_traced({Push: _ws_push}), awaited=CONTRACT.awaited)
+WS_PUSH: Final = MessageEncoding(
+    received=with_traced({Push: _ws_push, SharedPush: _shared_ws_push}), awaited=CONTRACT.awaited
+)
 """The encoding of `receive-ws-push`, which takes the messages of `is_ws_push` only."""
 
 
@@ -262,4 +285,6 @@ def is_ws_push(message: Any) -> bool:
     if type(message) not in WS_PUSH.received:
         return False
     kind = message.message_type
-    return kind == _BINARY or (kind == _TEXT and is_utf8(message.payload))
+    if kind == _TEXT:
+        return type(message) is SharedPush or is_utf8(message.payload)
+    return bool(kind == _BINARY)

@@ -28,6 +28,7 @@ from guesthouse.worker.limits.rate import RateLimits
 from guesthouse.worker.link import FLUSH_BYTES, LinkWriter
 from guesthouse.worker.resources import ResourceTable
 from guesthouse.worker.run_trace import RunTrace
+from guesthouse.worker.shared_push import SharedPush
 
 
 class Schedule(Protocol):
@@ -123,6 +124,7 @@ class Guest:
         "resources",
         "schedule",
         "serves",
+        "shared",
         "slice_budget",
         "spellings",
         "taken",
@@ -161,7 +163,7 @@ class Guest:
         """Answers for frequent messages, once it has been made."""
         self.may_batch = True
         """Whether one may be asked for."""
-        self.inbox: deque[ToProcess] = deque()
+        self.inbox: deque[ToProcess | SharedPush] = deque()
         self.channels: dict[int, int] = {}
         """Credit in bytes by channel id."""
         self.paths: dict[int, tuple[str, str | None]] = {}
@@ -172,8 +174,10 @@ class Guest:
         """The same of the HTTP request that it took last."""
         self.closed_channel = 0
         """Channels whose client's close frame it has taken, but not yet their end; only in Kinode's encoding."""
-        self.blob: tuple[str | None, bytes | None] = _NO_BLOB
-        self.last_blob: tuple[str | None, bytes | None] = _NO_BLOB
+        self.blob: tuple[str | None, bytes | memoryview | None] = _NO_BLOB
+        self.last_blob: tuple[str | None, bytes | memoryview | None] = _NO_BLOB
+        self.shared: SharedPush | None = None
+        """What these are views of, if they are: see `own_payloads`."""
         self.answerable = Answerable.NOTHING
         self.answerable_id = 0
         self.channel_id = 0
@@ -302,7 +306,7 @@ class Guest:
 
     # For the link
 
-    def deliver(self, message: ToProcess) -> None:
+    def deliver(self, message: ToProcess | SharedPush) -> None:
         """Queue a message; wakes the guest if it waits for one."""
         self.inbox.append(message)
         if self.waiting is _MESSAGE:
@@ -360,6 +364,33 @@ class Guest:
         if payload is not None:
             self.last_blob = self.blob
 
+    def own_blob(self) -> tuple[str | None, bytes | None]:
+        """The blob of the current message, for what is kept or sent."""
+        mime, payload = self.blob
+        if type(payload) is memoryview:
+            payload = payload.tobytes()
+            self.blob = self.last_blob = mime, payload
+        return mime, payload
+
+    def own_payloads(self) -> None:
+        """Copy what it may still ask for out of memory that it was lent; nothing refers to that afterwards."""
+        inbox = self.inbox
+        for place, message in enumerate(inbox):
+            if type(message) is SharedPush:
+                inbox[place] = message.owned()
+        shared, self.shared = self.shared, None
+        if shared is None or self.last_blob[1] is not shared.payload:
+            return
+        in_hand = self.waiting is not _MESSAGE or self.encoding is WS_PUSH
+        if in_hand and self.blob[1] is shared.payload:
+            self.own_blob()
+            return
+        # No more than the last blob of a message that it has handled, for which few components ask.
+        if self.blob[1] is shared.payload:
+            self.blob = _NO_BLOB
+        asks = self.component.imports("last-blob")
+        self.last_blob = (None, shared.payload.tobytes()) if asks else _NO_BLOB
+
     def let_go(self) -> None:
         """Release references after its end. The argument of its run function refers to it, and the cycle
         would keep its component mapped, and its messages, until the next garbage collection.
@@ -374,6 +405,7 @@ class Guest:
         if self.batch is not None:
             self.batch.let_go()
         self.batch = None
+        self.shared = None
 
     def _take(self) -> Any:
         message = self.inbox.popleft()

@@ -26,6 +26,7 @@ from guesthouse.worker.contract_messages import (
     with_traced,
 )
 from guesthouse.worker.kinode_errors import known_error
+from guesthouse.worker.shared_push import SharedPush
 
 if TYPE_CHECKING:
     from guesthouse.worker.guest import Guest
@@ -181,6 +182,7 @@ STANDARD: Final[MessageEncoding[Guest]] = MessageEncoding(
         {
             Open: _open,
             Push: _push,
+            SharedPush: lambda guest, push: _push(guest, push.owned()),
             Close: _close,
             Http: _http,
             Request: _request,

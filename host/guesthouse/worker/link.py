@@ -1,7 +1,7 @@
 """The worker's messages to the node, collected into frames.
 
-Each frame starts with what the guests have consumed. So the node learns that a message was taken
-no later than of anything that the process did with it, and when a worker dies no message is
+Each frame starts with what the guests have consumed, behind what is released of shared memory. So the node learns
+that a message was taken no later than of anything that the process did with it, and when a worker dies no message is
 delivered twice.
 
 Large messages are sent in pieces (`link/pieces.py`), some in each iteration of the worker, while the sender waits for
@@ -16,10 +16,11 @@ from socket import socket
 from typing import Any, Final, Protocol
 
 from msgspec import Raw
+from msgspec.structs import replace
 
 from guesthouse.link.frames import MOST_MESSAGES, UNENCODABLE, LinkError, encode
-from guesthouse.link.gathering import encode_parts, send
-from guesthouse.link.lane import PayloadLane
+from guesthouse.link.gathering import Buffer, encode_parts, send
+from guesthouse.link.lane import LEAST, PayloadLane
 from guesthouse.link.pieces import InPieces, Payloads, taken_out
 from guesthouse.link.schema import Message
 from guesthouse.link.to_node import Consumed, LogLine, Piece, ToNode, Whole
@@ -52,7 +53,9 @@ class LinkWriter:
         lane: for large payloads; without one they cross by the socket.
     """
 
-    __slots__ = ("_bytes", "_consumers", "_failure", "_lane", "_large", "_large_bytes", "_link", "_messages")
+    __slots__ = (
+        "_bytes", "_consumers", "_failure", "_has_large", "_lane", "_large", "_large_bytes", "_link", "_messages",
+    )  # fmt: skip
 
     def __init__(self, link: socket, lane: PayloadLane | None = None) -> None:
         self._link = link
@@ -60,6 +63,8 @@ class LinkWriter:
         self._messages: list[ToNode | Raw] = []
         self._consumers: list[Consumer] = []
         self._bytes = 0
+        self._has_large = False
+        """Whether one of the messages has a large payload, which found no room in the lane."""
         self._large: deque[InPieces] = deque()
         self._large_bytes = 0
         self._failure: BaseException | None = None
@@ -68,13 +73,33 @@ class LinkWriter:
         """
 
     def add(self, message: ToNode | Raw, payload_bytes: int = 0) -> None:
-        """Queue a message; sends the queue if it is too large, for which the guest has to wait."""
+        """Queue a message; sends the queue if it is too large, for which the guest has to wait.
+
+        Args:
+            message: its payload may be a view of a guest's memory, which is copied.
+            payload_bytes: of its payload.
+        """
+        if payload_bytes > LEAST:
+            message = self._with_copy(message)
         self._messages.append(message)
         self._bytes += payload_bytes + _MESSAGE_BYTES
         if self._bytes > FLUSH_BYTES or len(self._messages) >= FLUSH_MESSAGES:
             if payload_bytes > FLUSH_BYTES:
                 self._split_last()
             self.flush()
+
+    def _with_copy(self, message: ToNode | Raw) -> ToNode | Raw:
+        """A message with a large payload, or what is sent instead: all are placed when they are added, as the ring is
+        released in its order, and a guest may change its memory once it runs on.
+        """
+        placed: ToNode | None = None if self._lane is None else self._lane.place(message)
+        if placed is None:
+            payload = getattr(message, "payload", None)
+            if type(payload) is memoryview:
+                return replace(message, payload=payload.tobytes())  # type: ignore[type-var] # a push
+            self._has_large = True
+            return message
+        return placed
 
     def add_large(self, handle: int, payloads: Payloads, whole: Whole | Raw, *, waits: bool) -> None:
         """Queue a message whose payloads were taken out.
@@ -164,8 +189,10 @@ class LinkWriter:
         messages += self._messages
         self._messages.clear()
         size, self._bytes = self._bytes, 0
+        has_large, self._has_large = self._has_large, False
         try:
-            parts = encode_parts(messages if lane is None else lane.pack(messages, size), size)
+            sent = messages if lane is None else lane.release_with(messages)
+            parts: list[Buffer] = encode_parts(sent, size) if has_large else [encode(sent, size)]
         except (LinkError, *UNENCODABLE):
             if lane is not None:
                 lane.unpack()

@@ -21,7 +21,7 @@ from guesthouse.core.timing.clock import Clock
 from guesthouse.link import to_worker
 from guesthouse.link.busy_poll import AWAKE_SECONDS, BusyPoll
 from guesthouse.link.frames import LinkError, from_node, prepare_checks
-from guesthouse.link.lane import PayloadLane
+from guesthouse.link.lane import WorkerLane
 from guesthouse.link.pieces import Assembly
 from guesthouse.link.schema import PROTOCOL_VERSION, Message
 from guesthouse.link.to_node import Exited, LogLine, Pong, Ready
@@ -38,6 +38,7 @@ from guesthouse.worker.guest import Guest, WaitingFor
 from guesthouse.worker.limits.package_modules import PackageModules
 from guesthouse.worker.link import LinkWriter
 from guesthouse.worker.scheduler import Scheduler
+from guesthouse.worker.shared_push import SharedPush
 from guesthouse.worker.traced_guest import TracedGuest
 from guesthouse.worker.trap_trace import shown_trace
 from guesthouse.worker.usage_report import UsageReport
@@ -62,7 +63,7 @@ class WorkerLoop:
         lane: for large payloads, if the node shares memory.
     """
 
-    def __init__(self, link: socket, clock: Clock | None = None, lane: PayloadLane | None = None) -> None:
+    def __init__(self, link: socket, clock: Clock | None = None, lane: WorkerLane | None = None) -> None:
         self._link = link
         self._lane = lane
         self._engines = Engines(new_engine(), new_engine(small=True))
@@ -73,6 +74,8 @@ class WorkerLoop:
         self._quick_until = 0.0
         self._guests: dict[int, Guest] = {}
         self._scheduler = Scheduler(self._ended, self._on_preempted, self._outgoing.flush, clock)
+        self._lent_to: list[Guest] = []
+        """Guests with payloads that are still in shared memory: those of this iteration's messages."""
         self._channels: dict[int, Guest] = {}
         self._components: WeakValueDictionary[str, Loaded] = WeakValueDictionary()
         self._modules = PackageModules()
@@ -138,6 +141,8 @@ class WorkerLoop:
         if epoch_timer.fast:
             epoch_timer.begin_round()
         quick = scheduler.run_woken()
+        if self._lent_to and self._lane is not None:
+            self._settle(self._lane)
         self._outgoing.flush()  # so that output does not wait for CPU-bound guests
         guest = scheduler.preempted
         if guest is not None:
@@ -217,13 +222,28 @@ class WorkerLoop:
             self._dispatch[type(message)](message)
 
     def _placed(self, placed: to_worker.Placed) -> None:
-        message = self._shared().take(placed)
+        lane, message = self._shared(), placed.message
+        if type(message) is to_worker.Push:
+            guest = self._guests.get(message.handle)
+            if guest is not None:
+                payload = lane.lend(placed)
+                self._lent_to.append(guest)
+                guest.deliver(SharedPush(message.handle, message.channel_id, message.message_type, payload))
+                return
+        message = lane.take(placed)
         self._dispatch[type(message)](message)
+
+    def _settle(self, lane: WorkerLane) -> None:
+        """Guests have handled what they were lent, or keep a copy, so that none holds up the ring."""
+        for guest in self._lent_to:
+            guest.own_payloads()
+        self._lent_to.clear()
+        lane.settle()
 
     def _released(self, released: to_worker.Released) -> None:
         self._shared().released(released)
 
-    def _shared(self) -> PayloadLane:
+    def _shared(self) -> WorkerLane:
         if self._lane is None:
             raise LinkError("the node uses memory that it did not share")
         return self._lane

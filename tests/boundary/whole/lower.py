@@ -142,7 +142,7 @@ def _string(value: Any, address: int, arena: Arena) -> None:
         except UnicodeEncodeError as error:
             raise NotUnicode(f"text holds a lone surrogate at {error.start}") from None
     elif type(value) is Utf8:
-        data = value.data
+        data = bytes(value.data)
     else:
         raise _wrong("string", value)
     _put_pair(MEMORY, address, KIND_STRING, len(data), arena.keep(data))

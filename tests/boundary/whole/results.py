@@ -88,7 +88,7 @@ def _optional_text(otherwise: WriteResult) -> WriteResult:
         if type(value) is not Utf8:
             otherwise(value, context, address)
             return
-        data = value.data
+        data = bytes(value.data)
         _put_pair(MEMORY, root + VAL_SIZE, KIND_STRING, len(data), address_of(data))
         val_clone(root, address)
 

@@ -48,9 +48,15 @@ class Worker:
     Args:
         folder: where compiled guests go.
         program: what Python runs.
+        memory: descriptors of memory that is shared with it.
     """
 
-    def __init__(self, folder: Path, program: Sequence[str] = ("-m", "guesthouse.worker")) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        program: Sequence[str] = ("-m", "guesthouse.worker"),
+        memory: Sequence[int] = (),
+    ) -> None:
         self._folder = folder
         self._compiled: dict[str, Path] = {}
         self._reader = FrameReader(of_worker=True)
@@ -63,8 +69,11 @@ class Worker:
         self.link.settimeout(PATIENCE)
         with theirs:
             self.subprocess = subprocess.Popen(
-                [sys.executable, *program, "--link-fd", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
+                [
+                    *(sys.executable, *program, "--link-fd", str(theirs.fileno())),
+                    *(("--memory-fds", ",".join(map(str, memory))) if memory else ()),
+                ],
+                pass_fds=[theirs.fileno(), *memory],
                 stderr=subprocess.PIPE,
                 text=True,
             )

@@ -166,12 +166,12 @@ LACKING_MEMORY: Final = """
 import sys
 from guesthouse.worker import link
 from guesthouse.worker.__main__ import main
-encode_parts = link.encode_parts
-def lacking(messages, size):
+encode = link.encode
+def lacking(messages, size=0):
     if size > 32 * 256:
         raise MemoryError
-    return encode_parts(messages, size)
-link.encode_parts = lacking
+    return encode(messages, size)
+link.encode = lacking
 sys.exit(main(sys.argv[1:]))
 """
 """A worker that has no memory for large frames."""

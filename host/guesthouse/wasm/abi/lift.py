@@ -106,10 +106,18 @@ class _Segment:
 class Source:
     """Generates the source of one function `(data, at, memory)`."""
 
-    def __init__(self, resource_number: ResourceNumber, limit: ArgumentLimit, *, metered: bool) -> None:
+    def __init__(
+        self,
+        resource_number: ResourceNumber,
+        limit: ArgumentLimit,
+        *,
+        metered: bool,
+        views_from: int | None = None,
+    ) -> None:
         self.resource_number = resource_number
         self.limit = limit
         self.metered = metered
+        self.views_from = views_from
         self.scope: dict[str, Any] = _SCOPE | {"most": limit.most, "most_text": limit.most_text}
         self.lines: list[str] = []
         self.touches_memory = False
@@ -144,7 +152,7 @@ class Source:
 
     def function(self, type_: WitType, shape: Shape, place: Place) -> Load:
         """A separate function for a value."""
-        other = Source(self.resource_number, self.limit, metered=self.metered)
+        other = Source(self.resource_number, self.limit, metered=self.metered, views_from=self.views_from)
         load: Load = other.finish(other.segment(lambda: other.value(type_, shape, place)))
         return load
 
@@ -216,12 +224,16 @@ def _primitive(source: Source, type_: Any, shape: Shape, place: Place) -> str:
 
 
 def _bytes(source: Source, place: Place) -> str:
-    data, value = _limited(source, place, "Oversize({size})" if source.limit.beyond is Beyond.MARK else None)
+    data, size, value = _limited(
+        source, place, "Oversize({size})" if source.limit.beyond is Beyond.MARK else None
+    )
+    if source.views_from is not None:
+        source.say(f"elif {size} >= {source.views_from}: {value} = {data}")
     source.say(f"else: {value} = {data}.tobytes()")
     return value
 
 
-def _limited(source: Source, place: Place, instead: str | None, most: str = "most()") -> tuple[str, str]:
+def _limited(source: Source, place: Place, instead: str | None, most: str = "most()") -> tuple[str, str, str]:
     """Add a check of the length of a string or byte list before it is read, and the start of an `if` whose `else` is to
     read it.
 
@@ -232,7 +244,7 @@ def _limited(source: Source, place: Place, instead: str | None, most: str = "mos
         most: the expression of the limit.
 
     Returns:
-        The expression of a view of it, and the variable for the value.
+        The expression of a view of it, the variable of its size, and the variable for the value.
     """
     start, size = source.pair(place)
     value = source.name()
@@ -244,7 +256,7 @@ def _limited(source: Source, place: Place, instead: str | None, most: str = "mos
         f"{value} = {instead.format(size=size, begin=begin)}" if instead else f"too_big({size}, {most})"
     )
     source.say(f"if {size} > {SMALL_BYTES} and {size} > {most}: {too_much}")
-    return f"view[{start} : {start} + {size}]", value
+    return f"view[{start} : {start} + {size}]", size, value
 
 
 def text(source: Source, place: Place, *, utf8: bool = False) -> str:
@@ -254,19 +266,23 @@ def text(source: Source, place: Place, *, utf8: bool = False) -> str:
         instead = "str({begin}, 'utf-8', 'ignore')"
     elif source.limit.beyond is Beyond.MARK and utf8:
         instead = "Oversize({size})"
-    data, value = _limited(source, place, instead, "most()" if utf8 else "most_text()")
+    data, size, value = _limited(source, place, instead, "most()" if utf8 else "most_text()")
+    if utf8 and source.views_from is not None:
+        source.say(f"elif {size} >= {source.views_from}:")
+        source.deeper(lambda: _decode(source, f"{value} = {data}", f"check_utf8({value})"))
     source.say("else:")
-    source.deeper(lambda: _decode(source, data, value, utf8=utf8))
+    if utf8:
+        check = f"if not {value}.isascii(): check_utf8({value})"
+        source.deeper(lambda: _decode(source, f"{value} = {data}.tobytes()", check))
+    else:
+        source.deeper(lambda: _decode(source, f"{value} = str({data}, 'utf-8')"))
     return value
 
 
-def _decode(source: Source, data: str, value: str, *, utf8: bool) -> None:
+def _decode(source: Source, *lines: str) -> None:
     source.say("try:")
-    if utf8:
-        source.say(f" {value} = {data}.tobytes()")
-        source.say(f" if not {value}.isascii(): check_utf8({value})")
-    else:
-        source.say(f" {value} = str({data}, 'utf-8')")
+    for line in lines:
+        source.say(f" {line}")
     source.say("except UnicodeDecodeError as error: not_unicode(error)")
 
 

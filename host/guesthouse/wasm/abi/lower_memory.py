@@ -83,7 +83,7 @@ def room(memory: LinearMemory, align: int, size: int) -> int:
     return memory.allocate(align, size)
 
 
-def copied(data: bytes, memory: LinearMemory) -> int:
+def copied(data: bytes | memoryview, memory: LinearMemory) -> int:
     """Copy bytes into the guest; returns their offset. The allocator is called for empty ones too, as the
     canonical ABI demands: guests free what they get, whatever its size.
     """

@@ -173,7 +173,7 @@ def _handle(type_: Handle, resource_number: ResourceNumber) -> Convert:
     return number
 
 
-def utf8_of(value: Any) -> bytes:
+def utf8_of(value: Any) -> bytes | memoryview:
     """The UTF-8 of a string."""
     if type(value) is str:
         try:
@@ -182,13 +182,13 @@ def utf8_of(value: Any) -> bytes:
             raise NotUnicode(f"text holds a lone surrogate at {error.start}") from None
     if type(value) is not Utf8:
         raise wrong("string", value)
-    data: bytes = value.data
+    data: bytes | memoryview = value.data
     return data
 
 
-def bytes_of(value: Any) -> bytes:
-    """The content of a `list<u8>`."""
-    if type(value) is not bytes:
+def bytes_of(value: Any) -> bytes | memoryview:
+    """The content of a `list<u8>`: bytes, or a view of bytes."""
+    if type(value) is not bytes and type(value) is not memoryview:
         raise wrong("bytes for list<u8>", value)
     return value
 

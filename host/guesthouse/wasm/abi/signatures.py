@@ -58,6 +58,7 @@ def lift_arguments(
     *,
     utf8: bool = False,
     limit: ArgumentLimit = NO_LIMIT,
+    views_from: int | None = None,
 ) -> ReadArguments:
     """Compile the reader of a call's arguments.
 
@@ -67,11 +68,12 @@ def lift_arguments(
         resource_number: returns the host's number of a resource type.
         utf8: whether string arguments are returned as UTF-8 bytes.
         limit: the size limits of strings and bytes.
+        views_from: see `HostFunction`.
 
     Raises:
         UnsupportedType: one of the types cannot be passed.
     """
-    lifting = Lifting(types, slots, resource_number, utf8=utf8, limit=limit)
+    lifting = Lifting(types, slots, resource_number, utf8=utf8, limit=limit, views_from=views_from)
     source = lifting.source
     view_of = source.constant(views_of(lifting.bytes))
     head = f"def load(address, memory):\n data, at = {view_of}(address), 0\n"
@@ -92,9 +94,10 @@ class Lifting:
         *,
         utf8: bool,
         limit: ArgumentLimit,
+        views_from: int | None = None,
     ) -> None:
         metered = needs_meter(types)
-        source = self.source = Source(resource_number, limit, metered=metered)
+        source = self.source = Source(resource_number, limit, metered=metered, views_from=views_from)
         shape = shape_of(TupleOf(types))
         flat = len(shape.flat) <= MAX_FLAT_PARAMS
         place, at = (Place(*slots.value), 0) if flat else (Place(0), slots.value[0])

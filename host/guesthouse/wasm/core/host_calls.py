@@ -93,7 +93,11 @@ def as_core_call(
     def compiled() -> _Converters:
         slots = Slots.TAGGED if function.blocks else Slots.RAW
         types = () if function.takes_none else tuple(param for _, param in type_.params)
-        read = lift_arguments(types, slots, number, utf8=function.utf8, limit=limit) if types else None
+        read = None
+        if types:
+            read = lift_arguments(
+                types, slots, number, utf8=function.utf8, limit=limit, views_from=function.views_from
+            )
         return read, _finisher(function, type_, realloc, number)
 
     if whole:

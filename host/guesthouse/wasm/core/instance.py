@@ -89,6 +89,7 @@ class LinkedComponent:
         self.modules = len(modules)
         """The number of its core modules."""
         self._modules = modules
+        self._imported = frozenset(call.name for call in plan.calls if isinstance(call, Lowered))
         self._offer, self._entries = offer, entries
         self.entry, lifted = _find_entry(plan, entries)
         self.entry_type = lifted.type
@@ -108,6 +109,10 @@ class LinkedComponent:
         self.reallocs = [(export.instance, export.name.encode()) for export in plan.reallocs]
         self._batch = plan.batch
         self.answering = self._answering(modules)
+
+    def imports(self, name: str) -> bool:
+        """Whether it may call a host call of that name, of any interface."""
+        return name in self._imported
 
     def serves(self, offer: HostImport, entries: Sequence[tuple[str | None, str]]) -> bool:
         """Whether it is linked to these calls, and was asked for these entries."""

@@ -90,7 +90,9 @@ def whole_call(
     types = () if function.takes_none else tuple(param for _, param in type_.params)
     lift, arguments = "", ""
     if types:
-        lifting = Lifting(types, layout, number, utf8=function.utf8, limit=limit)
+        lifting = Lifting(
+            types, layout, number, utf8=function.utf8, limit=limit, views_from=function.views_from
+        )
         names |= lifting.source.scope
         lift = " at = 0\n" + lifting.body()
         arguments = "".join(f", {value}" for value in lifting.values)

@@ -62,6 +62,10 @@ class HostFunction(Struct, frozen=True):
     beyond: Beyond = Beyond.TRAP
     takes_none: bool = False
     """Whether it ignores its arguments, which are then not lifted: their types are the component's own."""
+    views_from: int | None = None
+    """Bytes from which a `list<u8>`, or a string taken as UTF-8, is passed as a view of the guest's memory, which is
+    valid until the guest runs on; None: never.
+    """
     frequent: bool = False
     """Whether guests make it for each message: it is then compiled as a whole when a component is linked, where the
     component lowers it first."""

@@ -18,6 +18,7 @@ from guesthouse.core.address import HTTP_SERVER
 from guesthouse.core.messages import WsMessageType
 from guesthouse.link.calls import AwaitRoom, BindHttpPath
 from guesthouse.link.credit import PUSH_OVERHEAD, push_cost
+from guesthouse.link.lane import LEAST
 from guesthouse.link.schema import MOST_CHANNELS
 from guesthouse.link.to_node import CloseChannel, Push, PushMany, Send
 from guesthouse.wasm.engine.host_functions import Beyond, HostFunction
@@ -52,11 +53,11 @@ def send_ws_push(guest: Guest, node: str, channel_id: int, message_type: str, bl
     kind, payload = _TYPES[message_type], blob["bytes"]
     refusal = _unfit(guest, kind, payload)
     if node != guest.node:
-        return refusal or _push_afar(guest, node, channel_id, kind, payload)
+        return refusal or _push_afar(guest, node, channel_id, kind, bytes(payload))
     return refusal if refusal is not None else _push(guest, channel_id, kind, payload)
 
 
-def send_ws_text(guest: Guest, channel_id: int, text: bytes) -> Any:
+def send_ws_text(guest: Guest, channel_id: int, text: bytes | memoryview) -> Any:
     """Push a text message to one channel; `text` is UTF-8."""
     if len(text) > guest.limits.message_bytes:
         return _TOO_BIG
@@ -165,12 +166,12 @@ def http_request_claims(guest: Guest) -> str | None:
     return guest.http_claims
 
 
-def _unfit(guest: Guest, kind: int, payload: bytes) -> Err | None:
+def _unfit(guest: Guest, kind: int, payload: bytes | memoryview) -> Err | None:
     """Why a payload cannot be a message of that kind, or None."""
     if kind >= WsMessageType.PING:
         if len(payload) > MAX_CONTROL_PAYLOAD:
             return _CONTROL_TOO_LONG
-        return _BAD_CLOSE if kind == _CLOSE and payload and not _is_close(payload) else None
+        return _BAD_CLOSE if kind == _CLOSE and payload and not _is_close(bytes(payload)) else None
     if len(payload) > guest.limits.message_bytes:
         return _TOO_BIG
     if kind == _TEXT:
@@ -181,7 +182,8 @@ def _unfit(guest: Guest, kind: int, payload: bytes) -> Err | None:
     return None
 
 
-def _push(guest: Guest, channel_id: int, kind: int, payload: bytes) -> Any:
+def _push(guest: Guest, channel_id: int, kind: int, payload: bytes | memoryview) -> Any:
+    """Push a payload, which may be a view of the guest's memory: it is copied before the guest runs on."""
     channels, size = guest.channels, len(payload)
     try:
         left = channels[channel_id] - size - PUSH_OVERHEAD  # `push_cost`, without a call
@@ -189,10 +191,10 @@ def _push(guest: Guest, channel_id: int, kind: int, payload: bytes) -> Any:
         return _NOT_FOUND
     if left < 0:
         return _FULL
-    if type(channel_id) is not int or type(payload) is not bytes:
+    if type(channel_id) is not int or (type(payload) is not bytes and type(payload) is not memoryview):
         raise TypeError("a push takes a channel id and bytes")
     channels[channel_id] = left
-    guest.outgoing.add(Push(guest.handle, channel_id, kind, payload), size)
+    guest.outgoing.add(Push(guest.handle, channel_id, kind, payload), size)  # type: ignore[arg-type] # see `add`
     return OK
 
 
@@ -252,9 +254,11 @@ def _channels_on(guest: Guest, path: str) -> list[int]:
 
 CALLS: Final = {
     **by_node.functions(INTERFACE),
-    "send-ws-push": HostFunction(send_ws_push, most=message_bytes, beyond=Beyond.MARK, frequent=True),
+    "send-ws-push": HostFunction(
+        send_ws_push, most=message_bytes, beyond=Beyond.MARK, views_from=LEAST + 1, frequent=True
+    ),
     "send-ws-text": HostFunction(
-        send_ws_text, utf8=True, most=message_bytes, beyond=Beyond.MARK, frequent=True
+        send_ws_text, utf8=True, most=message_bytes, beyond=Beyond.MARK, views_from=LEAST + 1, frequent=True
     ),
     "send-ws-push-many": HostFunction(send_ws_push_many, most=message_bytes, beyond=Beyond.MARK),
     "send-ws-text-many": HostFunction(send_ws_text_many, utf8=True, most=message_bytes, beyond=Beyond.MARK),

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from guesthouse.core.exit_cause import ExitCause
+from guesthouse.core.messages import WsMessageType
 from guesthouse.core.responses import answer_of
 from guesthouse.link.schema import Rights
 from guesthouse.link.to_node import Respond, Send
@@ -26,6 +27,7 @@ from guesthouse.worker.contract_messages import CONTRACT, PUSH, WS_PUSH, Message
 from guesthouse.worker.guest import Answerable, Guest, address_text
 
 INTERFACE: Final = "guesthouse:process/messaging"
+_TEXT: Final = int(WsMessageType.TEXT)
 
 
 def receive(guest: Guest) -> Any:
@@ -46,6 +48,10 @@ def get_blob(guest: Guest) -> dict[str, Any] | None:
 def get_blob_text(guest: Guest) -> Utf8 | None:
     """The same as text; None if there is none or it is not UTF-8."""
     payload = guest.blob[1]
+    if type(payload) is memoryview:
+        if guest.shared is not None and guest.shared.message_type == _TEXT:
+            return Utf8(payload)  # checked by the node, which a worker trusts
+        payload = guest.own_blob()[1]
     return Utf8(payload) if payload is not None and is_utf8(payload) else None
 
 
@@ -182,7 +188,7 @@ def _rights(message: dict[str, Any]) -> Rights:
 def _carried(guest: Guest, inherit: bool, blob: dict[str, Any] | None) -> tuple[str | None, bytes | None]:
     if blob is not None:
         return blob["mime"], blob["bytes"]
-    return guest.blob if inherit else (None, None)
+    return guest.own_blob() if inherit else (None, None)
 
 
 def _check_size(guest: Guest, *parts: bytes | None) -> None:
