@@ -289,10 +289,10 @@ BLOB_AT: Final = {"get-blob": 4 + BLOB_BYTES_AT, "get-blob-text": 4, "receive-ws
 class Pair:
     """Two workers, of which one gives guests messages in batches and the other does not."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, program: str = COUNTING) -> None:
         (folder / "with").mkdir()
         (folder / "without").mkdir()
-        self.batched = Worker(folder / "with", ("-c", COUNTING))
+        self.batched = Worker(folder / "with", ("-c", program))
         self.plain = Worker(folder / "without", ("-c", WITHOUT))
         self.puppet = ""
 

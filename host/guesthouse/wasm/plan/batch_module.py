@@ -12,7 +12,7 @@ gate (`gate.py`) calls them through a table of its own, whose functions answer n
 the module: once a guest has more than one message waiting.
 
 What other code may change while a function waits is read again afterwards: a guest may be pre-empted at the entry of
-each function and at each turn of a loop, and its allocator may do anything.
+each function, at each turn of a loop and after each `memory.copy`, and its allocator may do anything.
 """
 
 from __future__ import annotations
@@ -292,7 +292,8 @@ def _module(layout: tuple[int, ...]) -> bytes:
     (i32.store8 $guest (local.get $out) (i32.const 1))
     (i32.const 1))
 
-  ;; Note a message to the channel of the one in hand. Nothing here can be interrupted.
+  ;; Note a message to the channel of the one in hand. The guest may be pre-empted once the payload is copied, too, and
+  ;; the batch be closed: then the host has to be asked. What follows cannot be interrupted.
   (func $push (param $channel i32) (param $kind i32) (param $from i32) (param $size i32) (param $out i32)
     (result i32) (local $at i32) (local $left i32) (local $end i32)
     (local.set $at (i32.load $batch (i32.const {CURRENT})))
@@ -315,6 +316,7 @@ def _module(layout: tuple[int, ...]) -> bytes:
             (i32.load $batch (i32.const {SENT_LIMIT}))))
       (then (return (i32.const 0))))
     (memory.copy $batch $guest (i32.add (local.get $end) (i32.const {SENT})) (local.get $from) (local.get $size))
+    (if (i32.ne (local.get $at) (i32.load $batch (i32.const {CURRENT}))) (then (return (i32.const 0))))
     (i32.store $batch offset=0 (local.get $end) (local.get $channel))
     (i32.store $batch offset=4 (local.get $end) (local.get $kind))
     (i32.store $batch offset=8 (local.get $end) (local.get $size))

@@ -1,0 +1,92 @@
+"""A guest that is pre-empted anywhere within what answers it from a batch does what it does without batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import pytest
+from tests.tiers import thorough_but
+
+from .test_batch import (
+    BLOB_AT,
+    ENDS,
+    PUPPETS,
+    WITHIN,
+    Pair,
+    allocating,
+    script,
+)
+
+PREEMPTED: Final = """
+import os, sys
+from random import Random
+from guesthouse.worker import __main__
+answered = within = 0
+def load():
+    loop = __main__._loop()
+    from guesthouse.wasm.core import core_capi, yielding
+    from guesthouse.wasm.engine import capi, fiber
+    from guesthouse.worker import batch
+    chance = Random(7)
+    def at_each_check(context, env, delta_out, kind_out):
+        core_capi.put_u64(yielding._delta(delta_out), 0, 0)
+        yields = not fiber.FIBERS[context].must_finish and chance.random() < EVERY
+        yielding._kind(kind_out)[0] = core_capi.YIELD if yields else core_capi.CONTINUE
+        return 0
+    yielding._SLICE_OVER = core_capi.EPOCH_CALL(at_each_check)
+    fiber._READY_SLICE = capi.ready_size(0)
+    close = batch.Batch._close
+    def closed(self, *, by_call):
+        global answered, within
+        calls = self._guest.fiber.calls
+        allocating = close(self, by_call=by_call)
+        answered += self._guest.fiber.calls - calls
+        within += allocating
+        return allocating
+    batch.Batch._close = closed
+    return loop
+code = __main__.main(sys.argv[1:], load)
+print(answered, within, file=sys.stderr, flush=True)
+os._exit(code)
+"""
+"""A worker that pre-empts guests at function entries and turns of loops by chance, and not by time. In the end it says
+how many calls were answered in batches, and how often an allocator ran for one when a slice ended.
+"""
+
+
+@pytest.fixture(scope="module", params=thorough_but([0.02, 0.1, 0.4], 0.1))
+def workers(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Pair]:
+    program = PREEMPTED.replace("EVERY", str(request.param))
+    made = Pair(tmp_path_factory.mktemp("pair"), program)
+    with made.batched, made.plain:
+        made.batched.configure()
+        made.plain.configure()
+        yield made
+        assert made.batched.is_alive()
+        made.batched.link.close()
+        code, text = made.batched.end()
+        assert code == 0
+        answered, within = map(int, text.split())
+        assert answered > 0
+        assert within > 0
+
+
+@pytest.mark.parametrize("call", BLOB_AT)
+@pytest.mark.parametrize("within", [each for each in WITHIN if "long work" not in each])
+def test_an_allocator_that_is_preempted_does_the_same(workers: Pair, within: str, call: str) -> None:
+    messages = [script(text) for text in ("aa", "bb", "c!", "dd", "e!", "ff")]
+    for _ in range(3):
+        workers.compare(messages, allocating(within, call))
+
+
+@pytest.mark.parametrize("puppet", PUPPETS)
+@pytest.mark.parametrize("end", ["", *ENDS])
+def test_what_a_guest_does_that_is_preempted_is_the_same(workers: Pair, puppet: str, end: str) -> None:
+    steps = [
+        script(step, channel, kind)
+        for step in ("ebt", "epb", "jp", "tt", "lh")
+        for channel in (1, 2)
+        for kind in (0, 1)
+    ]
+    workers.compare([*steps, *steps, script(f"e{end}"), script("eb")], PUPPETS[puppet])
