@@ -27,6 +27,8 @@ _LONG: Final = 0.001
 output.
 """
 
+MOST_BATCHES: Final = 4096
+"""Guests of a worker that have a batch at a time. Each takes two of its 65,530 mappings, and 4 GiB of addresses."""
 FARTHEST: float = 365 * 24 * 3600.0
 """Seconds: the longest sleep at a time; a longer one is continued."""
 _SLACK: Final = 1024
@@ -62,6 +64,7 @@ class Scheduler:
         self._compact_at = _SLACK
         self._throttled: list[tuple[float, int, Guest]] = []
         self._wanting: list[Guest] = []
+        self._batches = 0
         self._tie = count()
         self._was_quick = False
         self._cpu = thread_time()
@@ -122,8 +125,8 @@ class Scheduler:
         self._was_quick = False
         for _ in range(len(self._woken)):
             self._run(self._woken.popleft())
-        while self._wanting:
-            self._wanting.pop().make_batch()
+        if self._wanting:
+            self._make_batches()
         return self._was_quick
 
     @property
@@ -140,6 +143,15 @@ class Scheduler:
         """End a guest in any state, and call `ended`."""
         guest.waiting = WaitingFor.NOTHING
         self._drop(guest, trap)
+
+    def _make_batches(self) -> None:
+        wanting, self._wanting = self._wanting, []
+        for guest in wanting:
+            if self._batches < MOST_BATCHES:
+                guest.make_batch()
+                self._batches += guest.batch is not None
+            else:
+                guest.may_batch = True  # some may end
 
     def _wake_sleepers(self) -> None:
         now = self.clock.monotonic()
@@ -219,6 +231,7 @@ class Scheduler:
             if had > limit - limit // 16 - WASM_PAGE:
                 detail = f"its memory was full ({had} of {limit} bytes): {trap.detail}"
                 trap = GuestTrap(ExitCause.OUT_OF_MEMORY, detail, trap.trace)
+        self._batches -= guest.batch is not None
         guest.fiber.drop()
         self._ended(guest, trap)
 

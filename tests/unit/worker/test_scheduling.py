@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import SimpleNamespace
+
 import pytest
 from tests.wire import ToNode, ToWorker
 
 from guesthouse.core.exit_cause import ExitCause
+from guesthouse.wasm.engine.engines import WASM_PAGE
+from guesthouse.wasm.errors import GuestTrap
 from guesthouse.wasm.types import FunctionType
+from guesthouse.worker import scheduler
 
+from .driven import Driven
 from .guests import (
     ECHO,
     HOG,
@@ -264,3 +271,26 @@ def test_a_function_with_a_name_of_a_megabyte_dies_in_few_words(worker: Worker) 
     assert cause == ExitCause.STACK_OVERFLOW
     assert len(detail) <= 500
     assert all(len(line) < 10_000 for line in guest.log())
+
+
+def test_so_many_guests_of_a_worker_have_a_batch_and_no_more(
+    driven: Callable[..., Driven], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduler, "MOST_BATCHES", 1)
+    first, second = driven(), driven()
+    for each in (first, second):
+        monkeypatch.setattr(each, "started", True, raising=False)
+        memory = SimpleNamespace(view=memoryview(bytearray(WASM_PAGE)))
+        monkeypatch.setattr(each, "new_batch", lambda memory=memory: memory, raising=False)
+        monkeypatch.setattr(each, "before_call", None, raising=False)
+    guests = [first.guest, second.guest]
+    second.guest.may_batch = False
+    for guest in guests:
+        first.scheduler.want_batch(guest)
+        first.scheduler.run_woken()
+    assert [guest.batch is not None for guest in guests] == [True, False]
+    first.scheduler.end(first.guest, GuestTrap(ExitCause.STOPPED, "for the other"))
+    assert second.guest.may_batch
+    first.scheduler.want_batch(second.guest)
+    first.scheduler.run_woken()
+    assert second.guest.batch is not None

@@ -131,7 +131,7 @@ def memory() -> Iterator[Finding]:
     """What the kernel gives of memory and mappings."""
     mappings = _number("/proc/sys/vm/max_map_count")
     if mappings is not None and mappings < _LEAST_MAPPINGS:
-        text = f"a program has {mappings} mappings: a worker needs four to seven for each guest"
+        text = f"a program has {mappings} mappings: a worker needs four to nine for each guest"
         yield Finding("mappings", WARN, text, f"sysctl -w vm.max_map_count={_LEAST_MAPPINGS}")
     if _number("/proc/sys/vm/overcommit_memory") == 2:
         text = "vm.overcommit_memory is 2: what workers reserve and do not use counts"
