@@ -123,7 +123,7 @@ async def test_a_worker_has_its_limits_no_environment_and_no_descriptor_but_its_
         "/dev/null",
         "/memfd:guesthouse-to-node (deleted)",
         "/memfd:guesthouse-to-worker (deleted)",
-        *["module"] * 4,  # its three, and the gate through which it calls the host
+        *["module"] * 5,  # its three, the gate through which it calls the host, and what answers from batches
         "pipe:[N]",
         "socket:[N]",
     ]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from guesthouse.core.printable import number_of
+from guesthouse.core.printable import number_of
 from guesthouse.node.base_node import BaseNode
 
 _STEP_SECONDS: Final = 0.01
