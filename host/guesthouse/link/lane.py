@@ -92,7 +92,7 @@ class PayloadLane:
         """Place large payloads of messages that are about to be sent, as far as there is room, and release what was
         taken. Returns what to send instead.
         """
-        placed = 0
+        placed, self._packed = 0, (0, 0, 0)
         if payload_bytes > LEAST:
             packed = list(messages)
             for number, message in enumerate(messages):

@@ -74,7 +74,7 @@ class WorkerLoop:
         self._quick_until = 0.0
         self._guests: dict[int, Guest] = {}
         self._scheduler = Scheduler(self._ended, self._on_preempted, self._outgoing.flush, clock)
-        self._lent_to: list[Guest] = []
+        self._lent_to: set[Guest] = set()
         """Guests with payloads that are still in shared memory: those of this iteration's messages."""
         self._channels: dict[int, Guest] = {}
         self._components: WeakValueDictionary[str, Loaded] = WeakValueDictionary()
@@ -227,7 +227,7 @@ class WorkerLoop:
             guest = self._guests.get(message.handle)
             if guest is not None:
                 payload = lane.lend(placed)
-                self._lent_to.append(guest)
+                self._lent_to.add(guest)
                 guest.deliver(SharedPush(message.handle, message.channel_id, message.message_type, payload))
                 return
         message = lane.take(placed)
