@@ -150,8 +150,12 @@ async def test_who_interrupts_the_command_is_told_where_the_package_is(
     )
     async with asyncio.timeout(PATIENCE):
         await begun.wait()
+        said = b""
+        while b"a.os: " not in said and command.stderr is not None:  # it has heard of that
+            said += await command.stderr.readline()
         command.send_signal(signal.SIGINT)
-        _, said = await command.communicate()
+        _, more = await command.communicate()
+        said += more
     assert command.returncode == 1
     told = b"guesthouse: interrupted: it is installed on a.os, and the node that was installing it may still finish"
     assert told in said

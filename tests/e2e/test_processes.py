@@ -98,6 +98,9 @@ async def test_a_process_that_was_stopped_is_gone_until_it_is_restarted(start: S
 async def test_restarting_and_killing_end_a_run_and_another_follows(start: StartNode) -> None:
     node = await start("puppet")
     await tell(node, A, "note before")
+    assert (await ask(node, A, "journal")).strip() == "note before", (
+        "it has taken it: what it has not, the next run takes"
+    )
     assert (await node.cli("restart", A)).code == 0
     assert await ask(node, A, "journal") == ""
     assert (await node.cli("kill", A)).code == 0
