@@ -1,6 +1,6 @@
 """How tests share the machine. What measures is marked `alone`, and what only the whole run needs `thorough`.
 
-`make test` runs those that measure after all others, two at a time (`TESTS=pair`). With four CPUs or more it runs all
+`make test` runs those that measure after all others, one at a time. With four CPUs or more it runs all
 in parallel, one test marked `alone` at a time among the others (`TESTS=beside`), which stand back for it. Those whose
 measurement was too bad run again alone (`TESTS=disturbed`): what is good on a busy machine needs no quiet one.
 `TESTS=again` runs those that failed in the last run. Tests that share a fixture of their module stay in one process of
@@ -94,8 +94,6 @@ _ONLY: Final = {AGAIN: FAILED, "disturbed": DISTURBED}.get(os.environ.get("TESTS
 """The list of the only tests to run, if not all."""
 _IN_TURN: Final = "measures"
 """The group of those marked `alone`: one process runs them, one after the other, and first."""
-_PAIR: Final = os.environ.get("TESTS") == "pair"
-"""Whether nothing but those marked `alone` runs, those of two files side by side."""
 WHOLLY_THOROUGH: Final = re.compile(
     r"^pytestmark = pytest\.mark\.thorough$|\bscenarios\.again\(", re.MULTILINE
 )
@@ -172,7 +170,7 @@ def pytest_runtest_makereport(
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if BESIDE and not _PAIR and hasattr(item.config, "workerinput") and not item.get_closest_marker("alone"):
+    if BESIDE and hasattr(item.config, "workerinput") and not item.get_closest_marker("alone"):
         _stand_back()
 
 
@@ -218,7 +216,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if str(item.path).startswith(_ALONE):
             item.add_marker(pytest.mark.alone)
         if item.get_closest_marker("alone"):
-            item.add_marker(pytest.mark.xdist_group(file if _PAIR else _IN_TURN))
+            item.add_marker(pytest.mark.xdist_group(_IN_TURN))
         elif _shares_a_fixture(item):
             item.add_marker(pytest.mark.xdist_group(file))
         elif not with_nodes and not item.get_closest_marker("slow"):

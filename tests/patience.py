@@ -14,7 +14,7 @@ PATIENCE: Final = 60.0
 the test all the same. It is no measure of speed: what has to come soon is held to a limit of the node's that is far
 longer, to driven time, or to `within`.
 """
-BESIDE: Final = os.environ.get("TESTS") in ("beside", "pair")
+BESIDE: Final = os.environ.get("TESTS") == "beside"
 """Whether tests that measure run beside others: those that are disturbed then are run again alone."""
 _ATTEMPTS: Final = 2 if BESIDE else 3
 

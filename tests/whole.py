@@ -3,10 +3,11 @@
 With ALL=1 it is every test. Without, those marked `thorough` are left out, and what is tried with random examples or at
 random moments is tried a quarter as often (`tests/examples.py`).
 
-JOBS run side by side, and those marked `alone` after them, two at a time. On a machine with four CPUs or more one of
-these runs beside the others at a time. Those that were disturbed run again when all is over. When a few failed, they
-run twice more, by themselves: those that pass both times are unreliable, which is a fault of the test or a race in the
-host, and are listed as such at the end; anything else fails the run. With STRICT=1 whatever fails first fails the run.
+JOBS run side by side, and those marked `alone` after them, one at a time. On a machine with four CPUs or more one of
+these runs beside the others at a time, and those that were disturbed run again when all is over. When a few failed,
+they run twice more, by themselves: those that pass both times are unreliable, which is a fault of the test or a race
+in the host, and are listed as such at the end; anything else fails the run. With STRICT=1 whatever fails first fails
+the run.
 """
 
 from __future__ import annotations
@@ -33,8 +34,6 @@ MOST_AGAIN: Final = 5
 CPUS: Final = len(os.sched_getaffinity(0))
 CPUS_BESIDE: Final = 4
 """On fewer, what measures and the rest only hold each other up."""
-PAIR: Final = 2
-"""So many that measure run at a time where they run apart from the rest: most of them wait most of the time."""
 NOT_THOROUGH: Final = "not thorough"
 FEWER_EXAMPLES: Final = "0.25"
 """What is tried at random without ALL=1, as a part of what is tried with it."""
@@ -80,13 +79,11 @@ def passes_again(ids: Sequence[str], more: Sequence[str]) -> bool:
 
 
 def run_apart(jobs: str, more: Sequence[str]) -> set[int]:
-    """Run what measures after all else, and what it disturbed itself again; return the exit codes."""
-    shown = "--dist", "loadgroup", "--durations=25", *more
-    codes = {
-        run(*selected("not alone"), "-n", jobs, *shown),
-        run(*selected("alone"), "-n", str(PAIR), *shown, tests="pair"),
+    """Run what measures after all else; return the exit codes."""
+    return {
+        run(*selected("not alone"), "-n", jobs, "--dist", "loadgroup", "--durations=25", *more),
+        run(*selected("alone"), "--durations=25", *more),
     }
-    return codes | run_disturbed(more)
 
 
 def run_beside(jobs: str, more: Sequence[str]) -> set[int]:

@@ -93,7 +93,7 @@ def test_with_few_cpus_what_measures_runs_after_the_rest(
     monkeypatch.setattr(whole, "CPUS", 2)
     code, made = outcome(monkeypatch, Runs(cache, codes, failed))
     assert (code == 0) == passes
-    assert made == [None, "pair", *[AGAIN] * again]
+    assert made == [None, None, *[AGAIN] * again]
 
 
 @pytest.mark.parametrize(
@@ -134,14 +134,6 @@ def test_what_is_no_test_that_failed_is_not_run_again(cache: Path, monkeypatch: 
 def test_a_strict_run_runs_nothing_again(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STRICT", "1")
     assert outcome(monkeypatch, Runs(cache, (1,), ("a",))) == (1, [ALL])
-
-
-def test_what_two_that_measure_disturbed_in_each_other_is_measured_alone(
-    cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(whole, "CPUS", 2)
-    runs = Runs(cache, (0, 0, 0), (), disturbed=["a"])
-    assert outcome(monkeypatch, runs) == (0, [None, "pair", "disturbed"])
 
 
 @pytest.mark.parametrize(
