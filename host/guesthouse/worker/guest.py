@@ -295,9 +295,8 @@ class Guest:
         """Have frequent messages answered in batches from now on, if the component allows it."""
         if self.gone:
             return
-        if (
-            not self.fiber.started
-        ):  # it takes messages before all of its instances exist, such as its allocator's
+        if not self.fiber.started:
+            # It takes messages before all of its instances exist, such as its allocator's.
             self.may_batch = True
             return
         memory = self.fiber.new_batch()
