@@ -318,6 +318,7 @@ POISONS = (
         "more",
         "fewer",
         "another form",
+        "others' modules",
     ),
     "modules as text",
 )
@@ -359,6 +360,8 @@ async def test_a_poisoned_result_is_never_handed_out(
             note.write_text(note.read_text().replace('"modules": 1', '"modules": 0'))
         case "another form":
             shutil.copy(attacked, path.with_suffix(".cwasm"))
+        case "others' modules":
+            path.with_suffix(".shared").write_text(json.dumps({"0": f"{evil.stem}.module"}))
         case "modules as text":
             note.write_text(note.read_text().replace('"modules": ', '"modules": "../x", "was": '))
     log = Lines()
@@ -432,6 +435,21 @@ async def test_what_a_component_was_compiled_to_before_does_not_stay_beside_the_
     path.with_suffix(".json").unlink()
     await Compiler(cache_dir, LIMITS).compiled(guest)
     assert contents(cache_dir) == good
+
+
+async def test_the_folder_is_not_listed_for_each_component(
+    guest: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have thousands of files, and a node thousands of components."""
+    path = await Compiler(cache_dir, LIMITS).compiled(guest)
+    later = Compiler(cache_dir, LIMITS)
+
+    def listed(*_: object) -> None:
+        raise AssertionError("the compile cache was listed")
+
+    for each in ("scandir", "listdir"):
+        monkeypatch.setattr(os, each, listed)
+    assert await later.compiled(guest) == path
 
 
 async def test_a_result_forged_without_the_key_is_not_handed_out(guest: Path, cache_dir: Path) -> None:

@@ -4,7 +4,8 @@ The key is the SHA-256 of the component and of the engine's version and settings
 for each core module, except shared ones (`wasm/artifact_files.py`, `shared_modules.py`). Folder
 and files are accessible to this user only. With each entry is a JSON file with the component's description, the digests
 of its shared modules, and a MAC over these and the names and content of all files. Its key is outside of the folder: an
-entry with a file truncated, swapped, missing, added or written without the key is deleted and compiled again.
+entry with a file truncated, swapped, missing or written without the key, or with one more that a worker would read,
+is deleted and compiled again.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ MAX_MODULES: Final = 1024
 """Core modules per component."""
 
 _NOTE_SUFFIX: Final = ".json"
+_WHOLE_SUFFIX: Final = ".cwasm"
+"""Of a component that was compiled as a whole, which earlier workers read."""
 _KIND: Final = "component"
 _DIGEST: Final = re.compile("[0-9a-f]{64}")
 _HALF_MADE_SECONDS: Final = 3600.0
@@ -166,7 +169,7 @@ class CompileCache:
         note = read_json(read_private(self._note(stem), MAX_NOTE_BYTES), MAX_NOTE_BYTES, MOST_NOTE_COMMAS)
         layout = _Layout.from_note(note)
         paths = self._paths(stem, layout)
-        if set(self._all_of(stem)) - {*paths, self._note(stem)}:
+        if any(map(os.path.lexists, self._also_read(stem, layout))):
             raise UntrustedFile("there are additional files")
         content = {path.name: self._digests.of(path) for path in paths}
         if not self.key.holds(note["mac"], _KIND, content, layout.to_note(), note["description"]):
@@ -235,6 +238,14 @@ class CompileCache:
         plan = self.folder / f"{stem}{PLAN_SUFFIX}"
         own = [core_path(plan, number) for number in range(layout.modules) if number not in layout.shared]
         return [plan, *([plan.with_suffix(SHARED_SUFFIX)] if layout.shared else []), *own]
+
+    def _also_read(self, stem: str, layout: _Layout) -> list[Path]:
+        """The files that a worker would read besides, if they were there: whatever a plan says, it reads all modules up
+        to a number. Looked for one by one, as the folder may have thousands of files.
+        """
+        plan = self.folder / f"{stem}{PLAN_SUFFIX}"
+        unlisted = [core_path(plan, layout.modules), plan.with_suffix(_WHOLE_SUFFIX)]
+        return unlisted if layout.shared else [*unlisted, plan.with_suffix(SHARED_SUFFIX)]
 
     def _all_of(self, stem: str) -> Iterator[Path]:
         return self.folder.glob(f"{stem}.*")
