@@ -86,11 +86,13 @@ class Modules:
         return True
 
 
-def package_folder(packages: Callable[[], Iterable[Package]], unpacked: Path, package_id: str) -> Path | None:
+def package_folder(
+    packages: Callable[[str], Iterable[Package]], unpacked: Path, package_id: str
+) -> Path | None:
     """Folder of a package's drive `pkg`: its subfolder of that name, or else the package's folder.
 
     Args:
-        packages: returns the packages that the node runs.
+        packages: returns the packages that the node runs by that id.
         unpacked: folder of unpacked archives.
         package_id: `package:publisher`.
     """
@@ -98,12 +100,12 @@ def package_folder(packages: Callable[[], Iterable[Package]], unpacked: Path, pa
     return root / PACKAGE_DRIVE if root is not None and (root / PACKAGE_DRIVE).is_dir() else root
 
 
-def package_root(packages: Callable[[], Iterable[Package]], unpacked: Path, package_id: str) -> Path | None:
+def package_root(
+    packages: Callable[[str], Iterable[Package]], unpacked: Path, package_id: str
+) -> Path | None:
     """Folder of a package; None for a bare component or an unknown package."""
-    for package in packages():
-        if f"{package.name}:{package.publisher}" == package_id:
-            return _folder(package, unpacked)
-    return None
+    first = next(iter(packages(package_id)), None)
+    return None if first is None else _folder(first, unpacked)
 
 
 def _folder(package: Package, unpacked: Path) -> Path | None:

@@ -28,6 +28,7 @@ from guesthouse.modules.registry import Modules
 from guesthouse.node.log import Log
 from guesthouse.node.not_running import failures, not_running
 from guesthouse.node.package_hosts import refuse_same_host
+from guesthouse.node.running_packages import RunningPackages
 from guesthouse.node.upgrade import Upgrade
 from guesthouse.package.compile.compiler import Compiler
 from guesthouse.package.errors import CompileUnfinished
@@ -61,7 +62,7 @@ class BaseNode:
         self.home = Home(Path(settings.home))
         self.given: Callable[[], Mapping[str, Given]] = partial(given_settings, settings.home)
         """Reads what file, environment and command line give."""
-        self.packages: list[Package] = []
+        self.running = RunningPackages()
         self.log: Log
         self.router: Router
         self.http: HttpServer
@@ -94,6 +95,11 @@ class BaseNode:
         """Of the other nodes of its cluster, if it is in one."""
         self.run_id = secrets.token_hex(8)
         """Tells this run from the one before and the next."""
+
+    @property
+    def packages(self) -> Sequence[Package]:
+        """The packages whose processes it runs, those added first before others."""
+        return list(self.running)
 
     def reload(self, settings: Settings) -> None:
         """Apply these settings as far as a running node can (`reload.py`), read the certificate again, and
@@ -130,8 +136,8 @@ class BaseNode:
             GuesthouseError: one cannot be compiled or started, or its id or host is taken.
         """
         added = dict.fromkeys(package.id for package in packages)
-        refuse_same_host(added, {*(known.id for known in self.packages), *added})
-        self.packages += packages
+        refuse_same_host(added, added.keys() | set().union(*map(self.running.hosted_with, added)))
+        self.running.add(packages)
         specs = [spec for package in packages for spec in package.processes]
         for spec in specs:
             if spec.ui is not None:
@@ -172,12 +178,8 @@ class BaseNode:
         Raises:
             GuesthouseError: it cannot be compiled or started; or its package, or that version, is gone.
         """
-
-        def wanted() -> bool:
-            return any(known is spec for package in self.packages for known in package.processes)
-
         try:
-            await self.supervisor.add(spec, wanted=wanted)
+            await self.supervisor.add(spec, wanted=partial(self.running.has, spec))
         except NotWanted:
             raise
         except GuesthouseError as error:
@@ -241,12 +243,13 @@ class BaseNode:
         """
         upgrade = self.upgrade_to(package)
         await upgrade.carry_out()
-        self.packages = [*(known for known in self.packages if not _same(known, package)), package]
+        self.running.remove(known for known in self.running if _same(known, package))
+        self.running.add([package])
         await upgrade.finish()
 
     def upgrade_to(self, package: Package) -> Upgrade:
         """The upgrade of the running version of a package to this one."""
-        before = [known for known in self.packages if _same(known, package)]
+        before = [known for known in self.running if _same(known, package)]
         return Upgrade(
             *(before, package, self.supervisor, self.http),
             lambda process: self.router.find(process) is not None,

@@ -65,6 +65,8 @@ class Installer:
         """The hashes of unpacked packages that `installed.json` does not name yet, which must not be removed."""
         self._installing: set[str] = set()
         """The packages of those, whose hosts are taken already."""
+        self._to_start: dict[str, Version] = {}
+        """What `start` has not come to. One that is changed or uninstalled before is not among them any more."""
         self._tasks = asyncio.TaskGroup()
         self._underway: set[asyncio.Task[Any]] = set()
 
@@ -109,26 +111,29 @@ class Installer:
     async def start(self) -> None:
         """Start the installed packages, except named ones. Failures are logged."""
         named = {package.id for package in self._node.packages}
+        for package_id, item in read_installed(self._home.path).packages.items():
+            if package_id in named:
+                text = f"{package_id} runs as named, not as installed ({item.current.version})"
+                self._node.log.write(SOURCE, "info", text)
+            else:
+                self._to_start[package_id] = item.current
         async with asyncio.TaskGroup() as tasks:
-            for package_id, item in read_installed(self._home.path).packages.items():
-                if package_id in named:
-                    text = f"{package_id} runs as named, not as installed ({item.current.version})"
-                    self._node.log.write(SOURCE, "info", text)
-                    continue
-                tasks.create_task(self._start_one(package_id, item.current))
+            for package_id, version in self._to_start.items():
+                tasks.create_task(self._start_one(package_id, version))
 
     async def _start_one(self, package_id: str, version: Version) -> None:
         try:
             try:
                 package = await self._staged(version)
             except GuesthouseError as error:
+                if package_id not in self._to_start:
+                    return  # it is gone because it was uninstalled or replaced meanwhile
                 process = ProcessId.parse(f"package:{package_id}")
                 self._node.not_loaded[package_id] = EndedProcess(
                     process, ExitCause.NOT_STARTED, str(error), time.time(), "none"
                 )
                 raise
-            item = read_installed(self._home.path).packages.get(package_id)
-            if item is not None and item.current == version:  # not uninstalled or replaced meanwhile
+            if self._to_start.pop(package_id, None) is not None:
                 await self._node.add([package])
         except GuesthouseError as error:
             text = f"{error} (fix it with 'guesthouse rollback {package_id}', or uninstall it)"
@@ -228,7 +233,7 @@ class Installer:
         async with self._turn:
             await self._nothing_left_of(package.id)
             installed = read_installed(self._home.path).packages
-            others = {*installed, *(known.id for known in self._node.packages), *self._installing}
+            others = {*installed, *self._node.running.hosted_with(package.id), *self._installing}
             refuse_same_host((package.id,), others)
             asked = await asyncio.to_thread(consented, self._home, self._node.settings, package, consent)
             self._installing.add(package.id)
@@ -288,14 +293,20 @@ class Installer:
             except PackageError:
                 await upgrade.undo()
                 raise
-            node.packages = [*(known for known in node.packages if known.id != package.id), package]
-            self._node.not_loaded.pop(package.id, None)
+            node.running.remove(node.running.of(package.id))
+            node.running.add([package])
+            self._is_changed(package.id)
             await upgrade.finish()
             await self._remove(before.hashes() - after.hashes())
         text = f"{package.id} {package.version} runs ({package.source.name[:12]})"
         node.log.write(SOURCE, "info", text)
         item = described(package.id, after.get(package.id), package, self._home.unpacked)
         return item | rights_of(package, installed=True)
+
+    def _is_changed(self, package_id: str) -> None:
+        """What was installed of it when the node started is to be neither started nor shown as not loaded."""
+        self._to_start.pop(package_id, None)
+        self._node.not_loaded.pop(package_id, None)
 
     def _last_words(self, package: Package, since: float) -> str:
         """The end of a package's log since then, where a library says why it failed."""
@@ -328,11 +339,11 @@ class Installer:
             return
         after = before.without(package_id, purge=drop_state)
         await asyncio.to_thread(write_installed, home.path, after)
-        self._node.not_loaded.pop(package_id, None)
-        for package in [known for known in node.packages if known.id == package_id]:
-            for spec in package.processes:
-                node.http.unserve_ui(spec.id)
-            node.packages.remove(package)
+        self._is_changed(package_id)
+        there = node.running.of(package_id)
+        for spec in (spec for package in there for spec in package.processes):
+            node.http.unserve_ui(spec.id)
+        node.running.remove(there)
         await self._end_all_of(package_id)
         node.supervisor.ended.forget_children(package_id)
         if drop_state:
@@ -346,7 +357,7 @@ class Installer:
     async def _purge_left(self, before: Installed, package_id: str) -> None:
         """Delete what a package that is not installed has stored."""
         node, home = self._node, self._home
-        if any(known.id == package_id for known in node.packages):
+        if node.running.of(package_id):
             raise PackageError(f"{package_id} runs without being installed: stop the node, then purge it")
         if package_id not in before.to_drop and not await keeps(node.state, package_id):
             raise nothing_of(package_id)

@@ -132,8 +132,8 @@ class Node(CommandedNode):
         router.rights.void(await void_packages(state))
         stack.callback(router.close)
         log.worker_of = self._worker_of
-        folder_of = partial(package_folder, lambda: self.packages, home.unpacked)
-        root_of = partial(package_root, lambda: self.packages, home.unpacked)
+        folder_of = partial(package_folder, self.running.of, home.unpacked)
+        root_of = partial(package_root, self.running.of, home.unpacked)
         modules = self.modules = Modules(router, state, settings.process, folder_of, self.clock)
         stack.callback(modules.close)
         await modules.load()
