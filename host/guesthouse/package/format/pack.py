@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -20,6 +21,10 @@ _DRIVE: Final = "pkg"
 _COMPONENT: Final = b"\0asm\x0d\0\x01\0"
 """The first bytes of a component, which those of a core module differ from."""
 _ZIP_TIME: Final = (1980, 1, 1, 0, 0, 0)
+_LEVEL: Final = zlib.Z_BEST_SPEED
+"""A folder is packed whenever it is run or installed, and a Python component has 18 MB: in 0.3 s, where the default
+takes 0.9 s for an archive that is an eighth smaller.
+"""
 
 
 def write_archive(folder: Path, manifest: Manifest, output: Path) -> None:
@@ -35,7 +40,7 @@ def write_archive(folder: Path, manifest: Manifest, output: Path) -> None:
             info = zipfile.ZipInfo(name, _ZIP_TIME)
             info.compress_type = zipfile.ZIP_DEFLATED
             info.external_attr = 0o644 << 16
-            archive.writestr(info, members[name].read_bytes())
+            archive.writestr(info, members[name].read_bytes(), compresslevel=_LEVEL)
 
 
 def write_component(component: Path, output: Path) -> None:
