@@ -29,6 +29,9 @@ gh_address gh_our(void);
 /* Text from a null-terminated string. */
 gh_string gh_text(const char *text);
 
+/* The text before the first `separator`, or all of it. `rest`, in which it was, becomes what follows the separator. */
+gh_string gh_cut(gh_string *rest, char separator);
+
 /* The address in `node@process:package:publisher`, or in `process:package:publisher` on this node. It points into `text`.
  * What is missing is empty, and names are not checked: what is sent to such an address is not delivered. */
 gh_address gh_parse_address(gh_string text);

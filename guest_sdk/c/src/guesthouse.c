@@ -93,8 +93,7 @@ gh_string gh_text(const char *text) {
     return (gh_string){text, len};
 }
 
-/* The text before the separator, or all of it; `rest` is what follows. */
-static gh_string up_to(gh_string *rest, char separator) {
+gh_string gh_cut(gh_string *rest, char separator) {
     size_t len = 0;
     while (len < rest->len && rest->ptr[len] != separator)
         len++;
@@ -107,14 +106,14 @@ static gh_string up_to(gh_string *rest, char separator) {
 
 gh_address gh_parse_address(gh_string text) {
     gh_string rest = text;
-    gh_string node = up_to(&rest, '@');
+    gh_string node = gh_cut(&rest, '@');
     gh_address parsed = {.node = node};
     if (node.len == text.len) {
         parsed.node = our.node;
         rest = text;
     }
-    parsed.process.process_name = up_to(&rest, ':');
-    parsed.process.package_name = up_to(&rest, ':');
+    parsed.process.process_name = gh_cut(&rest, ':');
+    parsed.process.package_name = gh_cut(&rest, ':');
     parsed.process.publisher_node = rest;
     return parsed;
 }

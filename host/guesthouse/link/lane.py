@@ -78,11 +78,15 @@ class PayloadLane:
         size = len(payload)
         if not LEAST < size <= MOST or (offset := self._place(payload, size)) is None:
             return None
-        if type(message) is self._push:  # as most are
-            small = self._push(message.handle, message.channel_id, message.message_type, b"")
-        else:
-            small = replace(message, **{field: b""})
-        return self._placed(small, offset, size)
+        try:
+            if type(message) is self._push:  # as most are
+                small = self._push(message.handle, message.channel_id, message.message_type, b"")
+            else:
+                small = replace(message, **{field: b""})
+            return self._placed(small, offset, size)
+        except MemoryError:  # the other end is not told of the region, so it would never be released
+            self._ring.undo(1)
+            raise
 
     def has_room(self, size: int, messages: int) -> bool:
         """Whether so many messages with payloads of `size` bytes in all, of which none is over `MOST`, find room."""
@@ -131,11 +135,15 @@ class PayloadLane:
         offset = self._ring.take(size)
         if offset is None:
             return None
-        if not self._memory.back(offset + size):
+        try:
+            if self._memory.back(offset + size):
+                self._memory.write(offset, payload)
+                return offset
+        except BaseException:
             self._ring.undo(1)
-            return None
-        self._memory.write(offset, payload)
-        return offset
+            raise
+        self._ring.undo(1)
+        return None
 
     def released(self, message: to_node.Released | to_worker.Released) -> None:
         """The other end has taken so many payloads.

@@ -115,6 +115,11 @@ def test_an_address_is_parsed_with_its_node_or_with_this_one(guest: Guest) -> No
     assert line(guest).split() == ["a.os@p:k:q.os", "n.os@p:k:q.os", "a.os@p::", "@p:k:q:r", "n.os@::"]
 
 
+def test_a_text_is_cut_at_its_separators_until_it_is_empty(guest: Guest) -> None:
+    tell(guest, "cut")
+    assert line(guest) == "<a><bc><><d><><>"
+
+
 def test_children_are_started_or_refused(guest: Guest) -> None:
     own = OUR
     tell(guest, "spawn")

@@ -152,6 +152,24 @@ def test_what_is_not_sent_after_all_takes_no_room(ends: Ends) -> None:
     assert ends.node.pack([], 0) == [to_worker.Released(1)], "what was to be released still is"
 
 
+def test_a_region_is_free_again_if_memory_is_too_short_to_tell_of_it(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as short:
+        short.setattr(ends.worker, "_placed", exhausted)
+        for _ in range(3 * RING_BYTES // len(BIG)):
+            with pytest.raises(MemoryError):
+                ends.worker.place(to_node.Push(1, 2, 1, BIG))
+    with monkeypatch.context() as short:
+        short.setattr(type(ends.worker._memory), "write", exhausted)
+        with pytest.raises(MemoryError):
+            ends.worker.place(to_node.Push(1, 2, 1, BIG))
+    assert ends.worker.place(to_node.Push(1, 2, 1, BIG)).offset == 0
+
+
 @pytest.mark.slow
 def test_messages_arrive_as_they_were_sent_whatever_their_sizes(ends: Ends) -> None:
     chance = random.Random(7)

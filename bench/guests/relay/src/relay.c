@@ -7,17 +7,6 @@
  * Everything else comes back. TARGET is `node@process:package:publisher`. */
 #include "guesthouse.h"
 
-static gh_string up_to(gh_string *text, char end) {
-    size_t len = 0;
-    while (len < text->len && text->ptr[len] != end)
-        len++;
-    gh_string part = {text->ptr, len};
-    size_t after = len < text->len ? len + 1 : len;
-    text->ptr += after;
-    text->len -= after;
-    return part;
-}
-
 static uint32_t number(gh_string digits) {
     uint32_t value = 0;
     for (size_t i = 0; i < digits.len; i++)
@@ -30,7 +19,7 @@ static gh_bytes bytes_of(gh_string text) { return (gh_bytes){(const uint8_t *)te
 static void lend(const gh_address *our, gh_string rest) {
     static char params[64] = "{\"channel\":";
     size_t used = 11;
-    gh_string id = up_to(&rest, ' ');
+    gh_string id = gh_cut(&rest, ' ');
     if (id.len > sizeof params - used - 1)
         return;
     __builtin_memcpy(params + used, id.ptr, id.len);
@@ -43,14 +32,14 @@ static void lend(const gh_address *our, gh_string rest) {
 }
 
 static void push(gh_string rest) {
-    gh_string node = up_to(&rest, ' ');
-    uint32_t channel = number(up_to(&rest, ' '));
+    gh_string node = gh_cut(&rest, ' ');
+    uint32_t channel = number(gh_cut(&rest, ' '));
     gh_lazy_load_blob blob = {.bytes = bytes_of(rest)};
     gh_send_ws_push(node, channel, GH_TEXT, &blob);
 }
 
 static void ask(uint32_t channel, gh_string rest) {
-    gh_address target = gh_parse_address(up_to(&rest, ' '));
+    gh_address target = gh_parse_address(gh_cut(&rest, ' '));
     gh_request request = {.expects_response = {true, 10}, .body = bytes_of(rest)};
     const gh_answer *came = gh_send_and_await_response(&target, &request, NULL);
     if (came->failed) {
@@ -65,7 +54,7 @@ static void obey(const gh_address *our, uint32_t channel) {
     gh_option_string text = gh_get_blob_text();
     if (!text.some)
         return;
-    gh_string rest = text.value, word = up_to(&rest, ' ');
+    gh_string rest = text.value, word = gh_cut(&rest, ' ');
     if (gh_same(word, gh_text("lend")))
         lend(our, rest);
     else if (gh_same(word, gh_text("push")))

@@ -45,20 +45,9 @@ static uint8_t noise[PAGE];
 static uint32_t channels[MOST_CHANNELS];
 static size_t channel_count;
 
-static gh_string up_to(gh_string *text, char end) {
-    size_t len = 0;
-    while (len < text->len && text->ptr[len] != end)
-        len++;
-    gh_string part = {text->ptr, len};
-    size_t after = len < text->len ? len + 1 : len;
-    text->ptr += after;
-    text->len -= after;
-    return part;
-}
-
 static uint32_t number(gh_string *text) {
     uint32_t value = 0;
-    gh_string digits = up_to(text, ' ');
+    gh_string digits = gh_cut(text, ' ');
     for (size_t i = 0; i < digits.len; i++)
         value = 10 * value + (uint32_t)(digits.ptr[i] - '0');
     return value;
@@ -110,7 +99,7 @@ static void spawn(uint32_t count) {
 }
 
 static void forge(gh_string rest) {
-    gh_address issuer = gh_parse_address(up_to(&rest, ' '));
+    gh_address issuer = gh_parse_address(gh_cut(&rest, ' '));
     gh_capability made_up = {issuer, rest};
     host_save(&made_up, 1);
     spawn(1);
@@ -154,7 +143,7 @@ static void guess(uint32_t from, uint32_t count) {
 }
 
 static void pester(gh_string rest) {
-    gh_address target = gh_parse_address(up_to(&rest, ' '));
+    gh_address target = gh_parse_address(gh_cut(&rest, ' '));
     gh_request request = {.body = {noise, PAGE / 4}};
     for (uint32_t count = number(&rest); count--;)
         gh_send_request(&target, &request, NULL, NULL);
@@ -168,7 +157,7 @@ static void interrupt(uint32_t count) {
 }
 
 static void send(gh_string rest) {
-    gh_address target = gh_parse_address(up_to(&rest, ' '));
+    gh_address target = gh_parse_address(gh_cut(&rest, ' '));
     gh_request request = {.expects_response = {true, 10}, .body = bytes_of(rest)};
     const gh_answer *came = gh_send_and_await_response(&target, &request, NULL);
     if (came->failed) {
@@ -180,7 +169,7 @@ static void send(gh_string rest) {
 }
 
 static void obey(gh_string text) {
-    gh_string word = up_to(&text, ' ');
+    gh_string word = gh_cut(&text, ' ');
     if (gh_same(word, gh_text("spawn")))
         spawn(number(&text));
     else if (gh_same(word, gh_text("forge")))

@@ -39,16 +39,7 @@ static void line_of(const char *what, gh_string context, gh_string body) {
     write_down(gh_text("\n"));
 }
 
-gh_string next_word(gh_string *text) {
-    size_t end = 0;
-    while (end < text->len && text->ptr[end] != ' ')
-        end++;
-    gh_string word = {text->ptr, end};
-    size_t after = end < text->len ? end + 1 : end;
-    text->ptr += after;
-    text->len -= after;
-    return word;
-}
+gh_string next_word(gh_string *text) { return gh_cut(text, ' '); }
 
 uint32_t number(gh_string digits) {
     uint32_t value = 0;

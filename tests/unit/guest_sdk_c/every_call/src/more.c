@@ -183,6 +183,17 @@ static void parse(void) {
     print();
 }
 
+static void cut(void) {
+    gh_string rest = gh_text("a,bc,,d");
+    for (int i = 0; i < 6; i++) {
+        add_text("<");
+        gh_string part = gh_cut(&rest, ',');
+        add_bytes((gh_bytes){(const uint8_t *)part.ptr, part.len});
+        add_text(">");
+    }
+    print();
+}
+
 bool more(uint32_t channel_id, gh_string command) {
     if (gh_same(command, gh_text("many")))
         push_to_many(channel_id);
@@ -210,6 +221,8 @@ bool more(uint32_t channel_id, gh_string command) {
         tracing(channel_id);
     else if (gh_same(command, gh_text("parse")))
         parse();
+    else if (gh_same(command, gh_text("cut")))
+        cut();
     else if (gh_same(command, gh_text("trap")))
         __builtin_trap();
     else if (gh_same(command, gh_text("last"))) {
