@@ -38,7 +38,10 @@ HIGH = 200
 
 
 def preload() -> None:
-    """Import what nodes do, in the way in which they do."""
+    """Import what nodes do, in the way in which they do.
+
+    It stays frozen in a fork, too, whose collections would copy all the pages that it is in.
+    """
     from guesthouse.cli.run import UNUSED
     from guesthouse.core.late_modules import put_off
 
@@ -104,7 +107,6 @@ def become(asked: dict[str, Any], descriptors: list[int]) -> None:
     os.chdir(asked["folder"])
     sys.path[0] = asked["folder"]
     sys.orig_argv[:] = [sys.executable, "-m", "guesthouse", *asked["arguments"]]
-    gc.unfreeze()
 
 
 if __name__ == "__main__":

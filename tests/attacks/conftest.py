@@ -12,7 +12,7 @@ from rich.console import Console
 
 from ..e2e.conftest import compiled, home_in, nothing_left_over
 from .figures import Row
-from .harness import LONG, NEIGHBOURS, QUICK, Effort, Scene, node_with_neighbours
+from .harness import LONG, NEIGHBOURS, QUICK, Effort, Packed, Scene, node_with_neighbours
 from .table import show
 
 __all__ = ["compiled", "nothing_left_over"]
@@ -47,6 +47,12 @@ def effort(pytestconfig: pytest.Config) -> Effort:
     return LONG if pytestconfig.getoption("attack_table", default=False) else QUICK
 
 
+@pytest.fixture(scope="session")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Packed:
+    """The packages of neighbours."""
+    return Packed(tmp_path_factory.mktemp("neighbours"))
+
+
 @pytest.fixture(scope="module")
 def settings() -> dict[str, object]:
     """The settings of a module's node; a module may have its own."""
@@ -74,6 +80,7 @@ def options() -> dict[str, Any]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def scene(
     home: Path,
+    packed: Packed,
     effort: Effort,
     rows: list[Row],
     settings: dict[str, object],
@@ -81,6 +88,5 @@ async def scene(
     options: dict[str, Any],
 ) -> AsyncIterator[Scene]:
     """A node that the module's attacks share: its tests need `pytest.mark.asyncio(loop_scope="module")`."""
-    folder = home.with_name("packages")
-    async with node_with_neighbours(home, folder, effort, rows, settings, samples, options) as scene:
+    async with node_with_neighbours(home, packed, effort, rows, settings, samples, options) as scene:
         yield scene

@@ -20,6 +20,8 @@ from typing import Any, Final
 from tests.patience import BESIDE, PATIENCE, Disturbed
 
 from guesthouse.control.control_client import CommandRefused
+from guesthouse.package.format.load import read_manifest
+from guesthouse.package.format.pack import write_archive
 
 from ..e2e.daemon import Daemon
 from ..e2e.packages import package
@@ -340,10 +342,26 @@ def _without(figures: Figures, processes: set[str | None]) -> Figures:
     return Figures(figures.node, figures.workers, kept, figures.channels)
 
 
+class Packed:
+    """The packages of neighbours, each packed once for all nodes: one in Python takes a second of CPU."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __call__(self, name: str, sample: str) -> Path:
+        """The archive of a neighbour that is such a sample."""
+        archive = self._folder / f"{name}-{sample}.zip"
+        if not archive.exists():
+            wasm = package(sample) / f"build/{sample}.wasm"
+            made = package_folder(self._folder, f"neighbour-{name}", wasm, name=name, on_exit="restart")
+            write_archive(made, read_manifest(made), archive)
+        return archive
+
+
 @asynccontextmanager
 async def node_with_neighbours(
     home: Path,
-    folder: Path,
+    packed: Packed,
     effort: Effort,
     rows: list[Row],
     settings: Mapping[str, object],
@@ -352,11 +370,9 @@ async def node_with_neighbours(
 ) -> AsyncIterator[Scene]:
     """A node with its neighbours, by the samples that they are, and their clients; all is stopped at the end."""
     async with Daemon(home, [], workers=WORKERS, settings=settings, new=True, **options) as daemon:
-        scene = Scene(daemon, Neighbours(daemon, list(samples)), effort, rows, folder)
+        scene = Scene(daemon, Neighbours(daemon, list(samples)), effort, rows, home.with_name("packages"))
         for name, sample in samples.items():
-            wasm = package(sample) / f"build/{sample}.wasm"
-            made = package_folder(folder, f"neighbour-{name}", wasm, name=name, on_exit="restart")
-            await scene.install(made)
+            await scene.install(packed(name, sample))
         (scene.token,) = await scene.ask("token", ttl=3600)
         async with scene.neighbours:
             await scene._quiet({})  # what is slow is the first time alone

@@ -104,12 +104,18 @@ async def registered(
 
 @asynccontextmanager
 async def bound(
-    daemon: Daemon, process: str, path: str, token: str | None = None, **headers: str
+    daemon: Daemon,
+    process: str,
+    path: str,
+    token: str | None = None,
+    *,
+    compression: str | None = "deflate",
+    **headers: str,
 ) -> AsyncIterator[Client]:
     """A channel opened on a path that the process bound, with a cookie when a token is given."""
     if token is not None:
         headers["Cookie"] = f"{daemon.cookie_name}={token}"
-    async with bare(daemon, f"/{process}{path}", **headers) as socket:
+    async with bare(daemon, f"/{process}{path}", compression=compression, **headers) as socket:
         yield Client(socket, 0)
 
 

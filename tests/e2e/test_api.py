@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.certificates import TRUSTS_NOBODY
 from tests.patience import PATIENCE
 
 from guesthouse.core.config import ConnectionLimits
@@ -139,7 +140,10 @@ async def test_a_role_may_do_no_more_than_it_says(shared: StartNode) -> None:
 
 async def test_a_token_is_no_longer_renewed_than_it_says(shared: StartNode) -> None:
     daemon = await shared("echo-c", settings=SERVED)
-    async with asking(daemon, "push", "renews") as api, httpx.AsyncClient(base_url=daemon.url) as client:
+    async with (
+        asking(daemon, "push", "renews") as api,
+        httpx.AsyncClient(verify=TRUSTS_NOBODY, base_url=daemon.url) as client,
+    ):
         ends = []
         for renewable in (False, True):
             given = {"process": ECHO_C, "seconds": 60, "renewable": renewable}
@@ -287,7 +291,7 @@ async def test_hosts_that_are_not_the_nodes_get_nothing(shared: StartNode) -> No
             answer = await api.get("/node", headers={"Host": host})
             assert answer.status_code in (400, 421), host
         assert (await api.get("/node", headers={"Host": f"localhost:{port}"})).status_code == 200
-    async with httpx.AsyncClient(base_url=daemon.url) as main:
+    async with httpx.AsyncClient(verify=TRUSTS_NOBODY, base_url=daemon.url) as main:
         headers = {"Authorization": f"Bearer {await key(daemon, 'admin', name='main')}"}
         for path in ("/api/v1/node", "/api/v1/openapi.json", "/api:api:api/v1/node"):
             assert (await main.get(path, headers=headers)).status_code == 404, path

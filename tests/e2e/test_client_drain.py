@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.certificates import TRUSTS_NOBODY
 from tests.patience import PATIENCE
 from tests.resume_client import ResumableClient, control
 from websockets.exceptions import InvalidStatus
@@ -55,7 +56,7 @@ async def in_state(daemon: Daemon, state: str) -> dict[str, Any]:
 
 
 async def readiness(url: str) -> tuple[int, list[str]]:
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with httpx.AsyncClient(verify=TRUSTS_NOBODY, trust_env=False) as http:
         answer = await http.get(f"{url}/readyz")
     return answer.status_code, answer.json()["reasons"]
 
@@ -70,7 +71,10 @@ async def refused_upgrade(daemon: Daemon) -> httpx.Response:
 async def test_all_clients_are_told_at_their_rate_and_no_new_one_is_let_in(start: StartNode) -> None:
     daemon = await start("echo-c", settings=MANY)
     url, loop = await listener(daemon), asyncio.get_running_loop()
-    async with channels(daemon, CLIENTS) as clients, httpx.AsyncClient(base_url=daemon.url) as kept_alive:
+    async with (
+        channels(daemon, CLIENTS) as clients,
+        httpx.AsyncClient(verify=TRUSTS_NOBODY, base_url=daemon.url) as kept_alive,
+    ):
         assert "Connection" not in (await kept_alive.get("/login")).headers
         assert (await readiness(url))[0] == 200
         told: list[float] = []
@@ -163,6 +167,7 @@ async def test_the_node_ends_once_it_is_empty(start: StartNode) -> None:
     assert await daemon.ended() == 0
 
 
+@pytest.mark.thorough
 async def test_at_the_deadline_the_rest_is_told_at_once_and_the_node_ends(start: StartNode) -> None:
     daemon = await start("echo-c", settings=MANY)
     async with channels(daemon, 40) as clients:
@@ -177,9 +182,12 @@ async def test_at_the_deadline_the_rest_is_told_at_once_and_the_node_ends(start:
     assert "is drained: 40 clients were told to go" in log
 
 
+@pytest.mark.thorough
 async def test_a_request_in_hand_is_answered_before_the_node_ends(start: StartNode) -> None:
     daemon = await start("pusher")
-    async with httpx.AsyncClient(base_url=daemon.url, trust_env=False, timeout=PATIENCE) as http:
+    async with httpx.AsyncClient(
+        verify=TRUSTS_NOBODY, base_url=daemon.url, trust_env=False, timeout=PATIENCE
+    ) as http:
         before = (await daemon.ps())[PUSHER]["host_calls"]
         async with asyncio.TaskGroup() as tasks:
             slow = tasks.create_task(http.get(f"/{PUSHER}/slow"))  # which is never answered: it has a second

@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 import httpx
+from tests.certificates import TRUSTS_NOBODY
 from tests.patience import PATIENCE
 from tests.resume_client import ResumableClient
 
@@ -62,7 +63,9 @@ async def test_claims_stay_with_the_channel_over_runs_of_the_process_and_of_the_
     async with bound(daemon, PUSHER, "/control") as control:
         for call, path in (("bind_ws_path", "/private"), ("bind_http_path", "/page")):
             assert await do(control, "typed", call=call, path=path) == {"Ok": None}
-        async with httpx.AsyncClient(base_url=daemon.url, headers=cookie, trust_env=False) as http:
+        async with httpx.AsyncClient(
+            verify=TRUSTS_NOBODY, base_url=daemon.url, headers=cookie, trust_env=False
+        ) as http:
             assert (await http.get(f"/{PUSHER}/page")).json()["claims"] == expected["/private"]
         async with bound(daemon, PUSHER, "/private", tokens["bob"]) as client:
             assert (await client.json())["claims"] == expected["/private"]

@@ -43,6 +43,7 @@ async def test_who_shows_no_valid_key_is_let_go_and_has_to_wait(start: StartNode
     assert all(good not in line["text"] for line in await daemon.logs())
 
 
+@pytest.mark.thorough
 async def test_a_hundred_pages_watch_and_cost_what_one_does(start: StartNode) -> None:
     daemon = await start("echo-c", settings=SERVED)
     text = await key(daemon, "read")

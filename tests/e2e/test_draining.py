@@ -6,6 +6,7 @@ import asyncio
 import json
 
 import httpx
+from tests.certificates import TRUSTS_NOBODY
 from tests.patience import PATIENCE
 
 from .clients import RECORDER, bound
@@ -30,7 +31,9 @@ async def test_what_clients_sent_is_handled_before_they_are_told_to_go(start: St
 
 async def test_an_http_request_that_was_begun_is_answered_and_no_other(start: StartNode) -> None:
     daemon = await start("pusher", settings=PLENTY)
-    async with httpx.AsyncClient(base_url=daemon.url, trust_env=False, timeout=PATIENCE) as http:
+    async with httpx.AsyncClient(
+        verify=TRUSTS_NOBODY, base_url=daemon.url, trust_env=False, timeout=PATIENCE
+    ) as http:
         before = (await daemon.ps())[PUSHER]["host_calls"]
         async with asyncio.TaskGroup() as tasks:
             slow = tasks.create_task(http.get(f"/{PUSHER}/slow"))  # which is never answered: it has a second

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.certificates import TRUSTS_NOBODY
+from tests.tiers import thorough_after
 
 from .conftest import StartNode
 from .daemon import Daemon, run_command
@@ -50,7 +52,7 @@ async def test_a_process_that_trapped_stays_listed_with_its_cause_until_it_is_re
     assert "failed" in ran.stdout
     ran = await node.cli("ps", "--json")
     assert (ran.code, {one["process"] for one in json.loads(ran.stdout)}) == (3, {A, B, C})
-    async with httpx.AsyncClient(base_url=await listener(node)) as http:
+    async with httpx.AsyncClient(verify=TRUSTS_NOBODY, base_url=await listener(node)) as http:
         ready, strict = await http.get("/readyz"), await http.get("/readyz?processes")
         assert (ready.status_code, ready.json()["reasons"]) == (200, []), "it takes nobody's clients away"
         assert ready.json()["failed"][0].startswith(f"{C} trapped")
@@ -113,7 +115,10 @@ async def test_installed_packages_that_cannot_be_started_are_listed(start: Start
 
 
 @pytest.mark.parametrize(
-    ("suffix", "state"), [("", "running"), ("?on-exit=restart", "running"), ("?on-exit=none", "failed")]
+    ("suffix", "state"),
+    thorough_after(
+        1, [("", "running"), ("?on-exit=restart", "running"), ("?on-exit=none", "failed")], names=2
+    ),
 )
 async def test_a_bare_component_is_run_again_unless_it_says_otherwise(
     start: StartNode, suffix: str, state: str
@@ -142,6 +147,7 @@ async def test_what_follows_a_component_is_known_or_refused(tmp_path: Path) -> N
         assert (ran.code, said in ran.stderr) == (1, True), ran.stderr
 
 
+@pytest.mark.thorough
 async def test_children_that_ended_are_listed_until_they_are_spawned_again_or_removed(
     start: StartNode,
 ) -> None:
@@ -154,7 +160,7 @@ async def test_children_that_ended_are_listed_until_they_are_spawned_again_or_re
     assert set(item) == set((await node.ps())[A]), "like one that runs"
     ran = await node.cli("ps")
     assert (ran.code, f"{CHILD} trapped: " in ran.stderr) == (3, True)
-    async with httpx.AsyncClient(base_url=await listener(node)) as http:
+    async with httpx.AsyncClient(verify=TRUSTS_NOBODY, base_url=await listener(node)) as http:
         assert (await http.get("/readyz")).status_code == 200
         (reason,) = (await http.get("/readyz?processes")).json()["reasons"]
         assert reason.startswith(f"{CHILD} trapped")

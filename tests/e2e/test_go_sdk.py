@@ -9,6 +9,7 @@ from typing import Final
 
 import httpx
 import pytest
+from tests.certificates import TRUSTS_NOBODY
 
 from guesthouse.package.build.build_package import build_package
 
@@ -104,7 +105,9 @@ async def test_claims_of_a_token_reach_the_process(start: StartNode, app: Path) 
 async def test_http_requests_are_answered(start: StartNode, app: Path) -> None:
     daemon = await start(app)
     base = f"{daemon.url}/{APP}"
-    async with httpx.AsyncClient(trust_env=False, base_url=base, follow_redirects=True) as client:
+    async with httpx.AsyncClient(
+        verify=TRUSTS_NOBODY, trust_env=False, base_url=base, follow_redirects=True
+    ) as client:
         answer = await client.get("/rooms/é?q=1", headers={"User-Agent": "test"})
         assert (answer.status_code, answer.json()) == (200, {"room": "é", "query": "1", "agent": "test"})
         answer = await client.post("/rooms/a", content='{"a": [1]}')

@@ -26,6 +26,7 @@ from typing import Any, Final
 import httpx
 import jwt
 import pytest
+from tests.certificates import TRUSTS_NOBODY
 from tests.patience import PATIENCE
 
 from guesthouse.core.home import Home
@@ -138,7 +139,9 @@ async def test_the_node_has_its_name_its_key_and_its_password(start: StartNode, 
     assert node.node == made.facts["node"]
     known = (await node.get("/encryptor:distro:sys")).json()
     assert known == {"node": made.facts["node"], "public_key_hex": made.facts["public_key"]}
-    async with httpx.AsyncClient(trust_env=False, base_url=node.url, timeout=PATIENCE) as client:
+    async with httpx.AsyncClient(
+        verify=TRUSTS_NOBODY, trust_env=False, base_url=node.url, timeout=PATIENCE
+    ) as client:
         for password, status in (("wrong", 401), (made.facts["password"], 200)):
             digest = hashlib.sha256(password.encode()).hexdigest()
             answer = await client.post("/login", json={"password_hash": digest, "subdomain": None})
@@ -156,7 +159,9 @@ async def test_tokens_open_what_they_opened_and_no_more(start: StartNode, made: 
         assert "4005" in await refused(node, VERSIONS, tokens["scoped"])
     assert f"it is for {VERSIONS}" in await refused(node, A, tokens["scoped"])
     assert "was revoked" in await refused(node, VERSIONS, tokens["revoked"])
-    async with httpx.AsyncClient(trust_env=False, base_url=node.url, timeout=PATIENCE) as client:
+    async with httpx.AsyncClient(
+        verify=TRUSTS_NOBODY, trust_env=False, base_url=node.url, timeout=PATIENCE
+    ) as client:
         bearer = {"Authorization": f"Bearer {tokens['whole']}"}
         renewed = (await client.post("/token", headers=bearer)).json()["token"]
     async with registered(node, VERSIONS, renewed) as client:
@@ -217,6 +222,7 @@ async def blob(node: Daemon, name: str, request: Any) -> bytes:
     return base64.b64decode(response["blob"]["bytes_base64"])
 
 
+@pytest.mark.thorough
 async def test_what_is_due_comes_and_what_has_expired_is_gone(start: StartNode, made: Made) -> None:
     """Times are of the clock on the wall, so they go on while no node runs."""
     made.database(
@@ -265,6 +271,7 @@ async def test_packages_are_there_with_the_version_before(start: StartNode, made
             assert str(await client.ask("x")).split(" ")[0] == version
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("running", [True, False])
 async def test_what_an_uninstalled_package_stored_waits_for_it_without_its_rights(
     start: StartNode, made: Made, running: bool
@@ -284,6 +291,7 @@ async def test_what_an_uninstalled_package_stored_waits_for_it_without_its_right
     assert (await module(node, "vfs", {"path": path, "action": "Read"}, process=G))[1] == "file of g"
 
 
+@pytest.mark.thorough
 async def test_a_package_that_runs_as_it_is_named_keeps_its_rights(start: StartNode, made: Made) -> None:
     """Nothing notes that it was there before, as nothing did for 0.1.0 that another was uninstalled."""
     file = made.home / "installed.json"

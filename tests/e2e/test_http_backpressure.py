@@ -90,7 +90,7 @@ class Crowd:
 
     async def offer(self, number: int) -> None:
         """Be one of the clients."""
-        async with bound(self._daemon, PUSHER, f"/rooms/r{number}") as client:
+        async with bound(self._daemon, PUSHER, f"/rooms/r{number}", compression=None) as client:
             try:
                 for _ in range(EACH):
                     await client.socket.send(MESSAGE)

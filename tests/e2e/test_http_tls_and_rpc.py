@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.certificates import self_signed
+from tests.certificates import TRUSTS_NOBODY, self_signed
 from tests.patience import PATIENCE
 from websockets.asyncio.client import connect
 
@@ -60,7 +60,9 @@ async def test_a_program_on_the_nodes_machine_asks_a_process_and_nobody_else_doe
         "mime": "text/plain",
         "data": blob,
     }
-    async with httpx.AsyncClient(base_url=daemon.url, trust_env=False, timeout=PATIENCE) as client:
+    async with httpx.AsyncClient(
+        verify=TRUSTS_NOBODY, base_url=daemon.url, trust_env=False, timeout=PATIENCE
+    ) as client:
         assert (await client.post(RPC, json=message)).status_code == 403
         client.headers.update(daemon.local)
         answer = await client.post(RPC, json=message)

@@ -10,6 +10,7 @@ from typing import Final
 
 import httpx
 import pytest
+from tests.certificates import TRUSTS_NOBODY
 from tests.tiers import thorough_but
 
 from guesthouse.package.build.build_package import build_package
@@ -71,6 +72,7 @@ def starlingmonkey(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_package(folder)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("built", thorough_but([True, False], True), ids=["built", "from its sources"])
 async def test_a_process_in_typescript_does_what_it_does_in_the_fake_host(
     start: StartNode, app: Path, unbuilt: Path, development: dict[str, str], built: bool
@@ -146,7 +148,7 @@ async def test_errors_are_logged_in_the_lines_of_the_source(start: StartNode, ap
 async def test_http_requests_are_answered(start: StartNode, app: Path) -> None:
     daemon = await start(app)
     async with httpx.AsyncClient(
-        trust_env=False, base_url=f"{daemon.url}/{APP}", follow_redirects=True
+        verify=TRUSTS_NOBODY, trust_env=False, base_url=f"{daemon.url}/{APP}", follow_redirects=True
     ) as client:
         answer = await client.get("/hello")
         assert (answer.status_code, answer.text) == (200, "hello")
@@ -157,6 +159,7 @@ async def test_http_requests_are_answered(start: StartNode, app: Path) -> None:
     await daemon.log_line(APP, "onHttp failed: Error: onHttp waits for what a later message brings")
 
 
+@pytest.mark.thorough
 async def test_an_edit_is_answered_while_the_channel_stays_open(
     start: StartNode, app: Path, tmp_path: Path, development: dict[str, str]
 ) -> None:

@@ -12,10 +12,11 @@ from .clients import SECONDS
 from .conftest import StartNode
 from .kinode_guests import ERAS, build_python
 
+pytestmark = pytest.mark.thorough
+
 APP = Path(__file__).parent / "guests/kinode-python/app.py"
 
 
-@pytest.mark.thorough
 async def test_a_component_of_another_tool_chain_runs_as_it_is(start: StartNode, tmp_path: Path) -> None:
     built = build_python(ERAS[0], APP, tmp_path / "app.wasm")
     node = await start(f"visits:visits:test.os={built}")

@@ -19,6 +19,7 @@ import httpx
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus_text
+from tests.certificates import TRUSTS_NOBODY
 from tests.tiers import thorough_after
 
 from .api import SERVED, api_url, service
@@ -51,7 +52,7 @@ async def founded(daemon: Daemon) -> None:
 
 async def metrics(url: str, accept: str = "") -> dict[tuple[str, str], float]:
     """Values by name and by the values of the labels, without the package of a process."""
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(verify=TRUSTS_NOBODY, trust_env=False) as http:
         answer = await http.get(f"{url}/metrics", headers={"Accept": accept})
     assert answer.status_code == 200
     parse = open_metrics if "openmetrics" in answer.headers["content-type"] else prometheus_text
@@ -116,7 +117,7 @@ async def test_refusals_are_counted_by_code_and_reason(start: StartNode) -> None
     async with registered(daemon, ECHO_C, token) as client:
         await daemon.ask("revoke", token=token)
         await client.closed()
-    async with httpx.AsyncClient(base_url=daemon.url, trust_env=False) as http:
+    async with httpx.AsyncClient(verify=TRUSTS_NOBODY, base_url=daemon.url, trust_env=False) as http:
         assert (await http.get("/nothing:here:test.os/")).status_code == 404
         assert (await http.get("/", headers={"Host": "rebound.example"})).status_code == 421
         for page in ("text/html", "*/*"):
@@ -172,7 +173,7 @@ async def test_the_documentation_names_each_metric_and_no_other(start: StartNode
 async def test_health_and_readiness_are_told_and_strangers_are_told_nothing(start: StartNode) -> None:
     daemon = await start("echo-c", settings=MONITORED)
     url = await listener(daemon)
-    async with httpx.AsyncClient(base_url=url) as http:
+    async with httpx.AsyncClient(verify=TRUSTS_NOBODY, base_url=url) as http:
         assert (await http.get("/healthz")).text == "ok\n"
         ready = await http.get("/readyz")
         assert (ready.status_code, ready.json()) == (200, {"ready": True, "reasons": [], "failed": []})
@@ -183,6 +184,7 @@ async def test_health_and_readiness_are_told_and_strangers_are_told_nothing(star
         assert (await http.get("/")).status_code == 404
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "beginning", thorough_after(1, [b"", b"GET /healthz HTTP/1.1\r\nHost: lo"]), ids=["silent", "half a head"]
 )
@@ -197,7 +199,7 @@ async def test_clients_that_ask_for_nothing_do_not_make_a_node_look_dead(
         writer.write(beginning)
 
     async def healthy() -> bool:
-        async with httpx.AsyncClient() as http:
+        async with httpx.AsyncClient(verify=TRUSTS_NOBODY, trust_env=False) as http:
             try:
                 return (await http.get(f"{url}/healthz")).status_code == 200
             except httpx.TransportError:  # refused, and others are refused already
@@ -249,6 +251,7 @@ async def test_the_service_manager_is_told(start: StartNode, manager: socket.soc
         listening.cancel()
 
 
+@pytest.mark.thorough
 async def test_prometheus_takes_the_rules_scrapes_a_node_and_answers_the_dashboard(
     start: StartNode, tmp_path: Path
 ) -> None:
@@ -273,7 +276,7 @@ async def test_prometheus_takes_the_rules_scrapes_a_node_and_answers_the_dashboa
         *(f"--storage.tsdb.path={tmp_path / 'data'}", f"--web.listen-address={address}", "--log.level=error"),
     )
     try:
-        async with httpx.AsyncClient(base_url=f"http://{address}/api/v1") as http:
+        async with httpx.AsyncClient(verify=TRUSTS_NOBODY, base_url=f"http://{address}/api/v1") as http:
 
             async def asked(query: str) -> Any:
                 try:

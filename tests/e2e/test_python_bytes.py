@@ -88,6 +88,7 @@ async def test_binary_that_is_echoed_is_freed(start: StartNode) -> None:
     assert await unharmed(node)
 
 
+@pytest.mark.thorough
 async def test_bodies_of_http_responses_are_freed(start: StartNode) -> None:
     node = await start_with_little_memory(start)
     async with httpx.AsyncClient(verify=TRUSTS_NOBODY, trust_env=False, timeout=SECONDS) as client:

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from tests.certificates import TRUSTS_NOBODY
 from tests.patience import PATIENCE
 from tests.resume_client import ESCAPE, Message, ResumableClient
+from tests.tiers import thorough_after
 from websockets.exceptions import ConnectionClosed
 
 from .clients import ECHO, ECHO_C, register_message, registered
@@ -110,7 +111,7 @@ async def cut_amid_echoes(client: ResumableClient, process: str, seed: int, cuts
     assert (await client.hear("pong"))["received"] == sent
 
 
-@pytest.mark.parametrize("compression", [None, "deflate"])
+@pytest.mark.parametrize("compression", thorough_after(1, [None, "deflate"]))
 async def test_connections_are_reset_at_random_moments_and_each_message_comes_once(
     start: StartNode, compression: str | None
 ) -> None:
@@ -125,6 +126,7 @@ async def test_connections_are_reset_at_random_moments_and_each_message_comes_on
     await daemon.no_channels()
 
 
+@pytest.mark.thorough
 async def test_many_clients_are_cut_at_once(start: StartNode) -> None:
     daemon = await start("echo-c")
     token = await daemon.token()
@@ -161,6 +163,7 @@ async def test_a_process_is_started_anew_while_its_client_is_away(start: StartNo
     await daemon.no_channels()
 
 
+@pytest.mark.thorough
 async def test_a_worker_is_killed_between_cuts_and_the_channel_goes_on(start: StartNode) -> None:
     daemon = await start("echo-c")
     async with resumable(daemon, ECHO_C, await daemon.token()) as client:
@@ -217,6 +220,7 @@ async def test_a_package_is_upgraded_while_the_client_is_away_and_each_message_i
     await daemon.no_channels()
 
 
+@pytest.mark.thorough
 async def test_the_next_version_answers_a_client_that_is_away(start: StartNode, tmp_path: Path) -> None:
     daemon = await start(settings={"process_handover_seconds": 0.5})
     await daemon.install(version(tmp_path, 1))

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import httpx
 import pytest
-from tests.certificates import self_signed
+from tests.certificates import TRUSTS_NOBODY, self_signed
 from tests.patience import PATIENCE
 from tests.tiers import thorough_after
 from websockets.asyncio.client import ClientConnection, connect
@@ -141,7 +141,7 @@ async def test_a_node_works_behind_a_proxy_with_its_example_configuration(
     folder.mkdir()
     async with proxied(name, daemon, folder) as proxy:
         # Plain HTTP leads to TLS; over TLS a login is remembered by secure cookies.
-        async with httpx.AsyncClient(trust_env=False) as plain:
+        async with httpx.AsyncClient(verify=TRUSTS_NOBODY, trust_env=False) as plain:
             moved = await plain.get(f"http://127.0.0.1:{proxy.http}/login", headers={"Host": NAME})
         assert moved.status_code in (301, 308)
         assert moved.headers["location"].startswith(f"https://{NAME}")

@@ -15,6 +15,8 @@ from typing import Final
 import httpx
 import pytest
 import pytest_asyncio
+from tests.certificates import TRUSTS_NOBODY
+from tests.tiers import thorough_after
 
 from .clients import bound
 from .collector import Collector, Seen, collecting
@@ -100,7 +102,10 @@ async def test_a_response_that_comes_later_is_of_the_same_trace(daemon: Daemon, 
     assert response.parent_id == trace["back answering"].span_id
 
 
-@pytest.mark.parametrize(("text", "other"), [("keep", "kv:distro:sys"), ("nobody", "nobody:tracer:test.os")])
+@pytest.mark.parametrize(
+    ("text", "other"),
+    thorough_after(1, [("keep", "kv:distro:sys"), ("nobody", "nobody:tracer:test.os")], names=2),
+)
 async def test_answers_of_the_node_itself_are_of_the_trace_that_asked(
     daemon: Daemon, collector: Collector, text: str, other: str
 ) -> None:
@@ -112,7 +117,7 @@ async def test_answers_of_the_node_itself_are_of_the_trace_that_asked(
 async def test_an_http_request_is_linked_to_the_trace_of_a_stranger(
     daemon: Daemon, collector: Collector
 ) -> None:
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(verify=TRUSTS_NOBODY, trust_env=False) as http:
         answer = await http.get(f"{daemon.url}/{FRONT}/page/a?b=c", headers={"traceparent": STRANGER})
     found = TRACEPARENT.fullmatch(answer.text)
     assert found is not None
@@ -147,6 +152,7 @@ async def test_a_guest_that_adds_without_end_is_bounded(daemon: Daemon, collecto
     assert await told(daemon, "context") != "untraced"
 
 
+@pytest.mark.thorough
 async def test_a_guest_that_traps_fails_its_span(daemon: Daemon, collector: Collector) -> None:
     async with bound(daemon, FRONT, "/") as client:
         await client.send("trap")
@@ -172,6 +178,7 @@ async def test_what_became_of_spans_is_in_the_metrics(daemon: Daemon, collector:
     assert figures["guesthouse_traced_spans_total", "dropped"] == 0
 
 
+@pytest.mark.thorough
 async def test_a_trace_goes_on_when_the_setting_says_so_and_a_dead_collector_harms_nobody(
     shared: StartNode, tmp_path: Path
 ) -> None:
@@ -186,7 +193,7 @@ async def test_a_trace_goes_on_when_the_setting_says_so_and_a_dead_collector_har
     }
     daemon = await shared("tracer", settings=settings)
     assert await told(daemon, "context") == "untraced"
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(verify=TRUSTS_NOBODY, trust_env=False) as http:
         for flags, expected in (("01", "a" * 32), ("00", "")):
             said = STRANGER[:-2] + flags
             answer = await http.get(f"{daemon.url}/{FRONT}/page/a", headers={"traceparent": said})

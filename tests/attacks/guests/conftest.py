@@ -12,7 +12,7 @@ from guesthouse.core.config import MIB
 
 from ...e2e.conftest import home_in
 from ..figures import Row
-from ..harness import NEIGHBOURS, Effort, Scene, node_with_neighbours
+from ..harness import NEIGHBOURS, Effort, Packed, Scene, node_with_neighbours
 
 CPU_SECONDS = 1.0
 MEMORY_BYTES = 64 * MIB
@@ -34,10 +34,9 @@ def settings() -> dict[str, object]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def shared_scene(
-    tmp_path_factory: pytest.TempPathFactory, compiled: Path, effort: Effort, rows: list[Row]
+    tmp_path_factory: pytest.TempPathFactory, compiled: Path, packed: Packed, effort: Effort, rows: list[Row]
 ) -> AsyncIterator[Scene]:
     """A scene with small limits. Tests on it need `pytest.mark.asyncio(loop_scope="session")`."""
     home = home_in(tmp_path_factory.mktemp("attacks"), compiled)
-    places = home, home.with_name("packages")
-    async with node_with_neighbours(*places, effort, rows, small_limits(), NEIGHBOURS, {}) as scene:
+    async with node_with_neighbours(home, packed, effort, rows, small_limits(), NEIGHBOURS, {}) as scene:
         yield scene
