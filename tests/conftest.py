@@ -95,7 +95,7 @@ _ONLY: Final = {AGAIN: FAILED, "disturbed": DISTURBED}.get(os.environ.get("TESTS
 _IN_TURN: Final = "measures"
 """The group of those marked `alone`: one process runs them, one after the other, and first."""
 WHOLLY_THOROUGH: Final = re.compile(
-    r"^pytestmark = pytest\.mark\.thorough$|\bscenarios\.again\(", re.MULTILINE
+    r"^pytestmark = (pytest\.mark\.thorough$|\[\s*pytest\.mark\.thorough,)|\bscenarios\.again\(", re.MULTILINE
 )
 """What a file says all of whose tests are marked so: it need not be loaded where they are left out."""
 _BUNDLE: Final = 16

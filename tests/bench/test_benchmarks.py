@@ -56,6 +56,7 @@ def test_a_benchmark_runs_and_keeps_what_it_found(name: str, found: Path) -> Non
     _holds_together(name, found)
 
 
+@pytest.mark.thorough
 def test_one_benchmark_runs_by_its_name(tmp_path: Path) -> None:
     ran = bench("idle", *A_MOMENT, "--out", tmp_path)
     assert ran.returncode == 0, ran.stderr

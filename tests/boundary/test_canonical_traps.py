@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.tiers import thorough_after
 
 from guesthouse.core.exit_cause import ExitCause
 from guesthouse.wasm.abi.lift import NO_LIMIT, ArgumentLimit
@@ -174,7 +175,7 @@ def test_text_is_had_as_its_utf8_where_a_call_asks_for_it() -> None:
     assert read(ListOf(STRING), 0, 1, content=content, utf8=True) == ["é€😀"]
 
 
-@pytest.mark.parametrize("count", [1, 2, 256, 257, 65_536, 65_537])
+@pytest.mark.parametrize("count", thorough_after(4, [1, 2, 256, 257, 65_536, 65_537]))
 def test_the_number_of_a_case_is_below_the_number_of_cases(count: int) -> None:
     names = tuple(f"n{index}" for index in range(count))
     enum, variant = EnumOf(names), VariantOf(tuple((name, None) for name in names))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import pytest
+from tests.tiers import thorough_after
 from wasmtime import wat2wasm
 
 from guesthouse.package.compile.compile import compile_component
@@ -42,7 +43,7 @@ HEAVY: Final = {
 }
 
 
-@pytest.mark.parametrize("how", HEAVY)
+@pytest.mark.parametrize("how", thorough_after(2, HEAVY))
 def test_a_component_that_takes_too_much_is_refused_in_one_line(how: str) -> None:
     text = with_instances(process((), ""), *HEAVY[how])
     component = bytes(wat2wasm(text))

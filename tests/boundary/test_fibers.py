@@ -314,6 +314,7 @@ def test_a_destructor_that_raises_is_a_fault_of_that_guest() -> None:
     assert death.value.cause == ExitCause.HOST_FAULT
 
 
+@pytest.mark.thorough
 def test_components_and_fibers_leave_nothing_behind() -> None:
     gc.collect()
     before = len(FIBERS)

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
+
 from guesthouse.wasm.types import (
     F64,
     STRING,
@@ -148,5 +150,6 @@ def test_two_thousand_guests_that_died_leave_nothing() -> None:
     _assert_flat(_failures.__name__, warm=100, times=500)
 
 
+@pytest.mark.thorough
 def test_two_thousand_guests_dropped_anywhere_leave_nothing() -> None:
     _assert_flat(_dropped_fibers.__name__, warm=20, times=50)

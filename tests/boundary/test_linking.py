@@ -8,6 +8,7 @@ import pytest
 import wasmtime._ffi as ffi
 from tests.boundary.whole import capi as component_capi
 from tests.boundary.whole.component import Component
+from tests.tiers import thorough_after
 from wasmtime import Config, Engine
 from wasmtime.component import Component as WasmComponent
 
@@ -153,7 +154,7 @@ def test_the_types_of_all_functions_together_may_have_so_many_nodes_and_no_more(
     assert f"over {MAX_COMPONENT_NODES}" in one_line(error)
 
 
-@pytest.mark.parametrize("what", ["enum", "variant"])
+@pytest.mark.parametrize("what", thorough_after(1, ["enum", "variant"]))
 def test_a_type_of_many_names_counts_as_many_nodes_wherever_it_is(what: str) -> None:
     names = [f'"c{number}"' for number in range(NAMES_IN_NODE * 100)]
     cases = " ".join(names if what == "enum" else [f"(case {name})" for name in names])

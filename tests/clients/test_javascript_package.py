@@ -54,6 +54,7 @@ RETRIES: Final = {
 """All others are faults of the client: `ProtocolViolated`, never."""
 
 
+@pytest.mark.thorough
 async def test_the_types_are_right_and_are_what_the_package_exports() -> None:
     code, out = await run_node(NODE_MODULES / "typescript/bin/tsc", "--project", CLIENT, seconds=100)
     assert (code, out) == (0, "")

@@ -18,6 +18,7 @@ from tests.e2e.waiting import until
 from tests.examples import examples
 from tests.faults.subprocesses import ready_workers
 from tests.patience import PATIENCE
+from tests.tiers import thorough_after
 
 from guesthouse_client import Channel, connect
 
@@ -176,7 +177,7 @@ def port_of(daemon: Daemon) -> int:
 
 
 @pytest.mark.timeout(PATIENCE * 2 + CUTS)
-@pytest.mark.parametrize("compression", [None, "deflate"])
+@pytest.mark.parametrize("compression", thorough_after(1, [None, "deflate"]))
 async def test_connections_break_anywhere_and_each_message_comes_once(
     start: StartNode, compression: str | None
 ) -> None:

@@ -95,6 +95,7 @@ async def test_repeated_and_forged_frames_are_dropped_and_disturb_nothing(world:
     held(talk)
 
 
+@pytest.mark.thorough
 @tried_again
 async def test_altered_lost_and_reordered_frames_cost_only_what_they_were_and_it_heals(world: World) -> None:
     async with talking(world) as talk:

@@ -149,7 +149,7 @@ async def test_a_node_starts_without_a_server_and_finds_it_later(tmp_path: Path)
             await server.end()
 
 
-@pytest.mark.parametrize("waiting", [False, True], ids=["idle", "while much is sent"])
+@pytest.mark.parametrize("waiting", thorough_after(1, [False, True]))
 @pytest.mark.parametrize("how", thorough_after(1, [signal.SIGTERM, signal.SIGKILL, signal.SIGSTOP]))
 async def test_when_a_server_goes_the_next_one_is_used(
     how: signal.Signals, waiting: bool, tmp_path: Path
@@ -208,6 +208,7 @@ async def test_a_connection_that_has_just_ended_is_offline_and_raises_nothing(
     assert one.carrier.send(TWO, b"lost") == "offline"
 
 
+@pytest.mark.thorough
 async def test_a_server_is_left_when_it_says_nothing_and_not_when_its_answers_to_pings_are_late(
     nats: Server,
 ) -> None:

@@ -19,7 +19,11 @@ from .harness.faults import FAULTS, node_killed
 from .harness.talking import held, recovery, talking
 from .harness.world import NAMES, World, three_nodes
 
-pytestmark = [pytest.mark.timeout(LONG_SECONDS), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [
+    pytest.mark.thorough,
+    pytest.mark.timeout(LONG_SECONDS),
+    pytest.mark.asyncio(loop_scope="module"),
+]
 
 GROWTH: Final = 4 << 20
 """Bytes that a node may have more in the end: that many messages are on their way, more or less, at any time."""
@@ -46,7 +50,6 @@ def report(talk: Talk) -> str:
     return "; ".join([counts, *(f"{what}: {seconds:.2f} s" for what, seconds in longest.items())])
 
 
-@pytest.mark.thorough
 @tried_again
 async def test_memory_stays_flat_while_links_and_servers_fail(world: World) -> None:
     """Of nodes that run all the time."""
@@ -64,7 +67,6 @@ async def test_memory_stays_flat_while_links_and_servers_fail(world: World) -> N
     assert grown == dict.fromkeys(NAMES)
 
 
-@pytest.mark.thorough
 @tried_again
 async def test_random_faults_cost_only_whom_they_disturb_and_heal_in_five_seconds(world: World) -> None:
     chance = chances("cluster faults")

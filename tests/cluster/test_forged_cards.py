@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import nats.js.errors
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from nats.js.kv import KeyValue
 from tests.e2e.daemon import Daemon
@@ -168,6 +169,7 @@ async def test_presences_and_requests_without_end_disturb_nobody(
     assert "Traceback" not in one.stderr() + two.stderr()
 
 
+@pytest.mark.thorough
 async def test_two_clusters_on_one_nats_do_not_hear_each_other(
     pair: tuple[Daemon, Daemon], nats: Server, new_home: NewHome
 ) -> None:

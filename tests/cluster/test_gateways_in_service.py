@@ -150,6 +150,7 @@ async def pace(clients: Sequence[Client]) -> list[tuple[float, tuple[int, str]]]
     return sorted(told)
 
 
+@pytest.mark.thorough
 async def test_clients_of_a_drained_gateway_are_told_at_a_rate_and_the_process_once_of_each(
     nodes: Nodes,
 ) -> None:
@@ -210,6 +211,7 @@ async def test_a_terminal_reaches_a_process_of_another_node(nodes: Nodes) -> Non
         assert why in refused.stderr
 
 
+@pytest.mark.thorough
 async def test_the_home_says_whose_clients_it_takes(nodes: Nodes) -> None:
     await nodes.end(TWO)
     await nodes.start(TWO, cluster_gateways_from="other.os")

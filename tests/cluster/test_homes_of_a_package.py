@@ -137,6 +137,7 @@ async def test_what_is_not_named_is_not_served(nats: Server, new_home: NewHome) 
             assert await refusal(gateway, target) == (4004, "no such process")
 
 
+@pytest.mark.thorough
 async def test_by_default_no_member_is_served_but_those_whose_packages_are_taken(
     nats: Server, new_home: NewHome
 ) -> None:

@@ -103,6 +103,7 @@ async def test_a_node_that_runs_alone_founds_a_cluster_and_one_that_runs_joins(
         assert "this node is in a cluster: run `guesthouse cluster leave` first" in twice.stderr
 
 
+@pytest.mark.thorough
 async def test_a_cluster_has_a_name_which_its_nodes_are_told_and_settings_are_checked_against(
     nats: Server, new_home: NewHome
 ) -> None:
@@ -129,6 +130,7 @@ async def test_a_cluster_has_a_name_which_its_nodes_are_told_and_settings_are_ch
     assert "must be a name of at most 63 letters" in unnamed.stderr
 
 
+@pytest.mark.thorough
 async def test_a_node_on_a_copy_of_a_home_is_named_by_both(
     nats: Server, new_home: NewHome, tmp_path: Path
 ) -> None:
@@ -296,6 +298,7 @@ async def test_a_node_with_another_name_than_in_its_cluster_does_not_start(
     assert "this node is one.os in its cluster and runs as two.os" in daemon.stderr()
 
 
+@pytest.mark.thorough
 async def test_the_server_for_trying_is_one_that_a_cluster_can_have(
     tmp_path: Path, new_home: NewHome
 ) -> None:

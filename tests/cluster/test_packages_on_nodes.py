@@ -88,6 +88,7 @@ async def test_a_node_that_is_killed_is_named_and_nothing_is_installed(
         assert on_two.code == 0, on_two.stderr
 
 
+@pytest.mark.thorough
 async def test_a_node_that_is_drained_is_shown_so_by_the_others(nats: Server, new_home: NewHome) -> None:
     async with three_nodes(nats, new_home) as nodes:
         drained = await nodes[1].cli("drain", "--stay")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from nats.js.api import KeyValueConfig
 from tests.e2e.waiting import until
 
@@ -26,6 +27,7 @@ async def stored(servers: Servers, key: str, value: bytes) -> None:
     assert await until(came_back, lambda came: came is not None, f"{key} is not stored") == value
 
 
+@pytest.mark.thorough
 async def test_three_servers_are_one_cluster_that_outlives_one_of_them_killed_or_stopped(
     tmp_path: Path,
 ) -> None:

@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+import pytest
 from tests.e2e.clients import ECHO_C
 from tests.e2e.daemon import Daemon, Ran, environment, run_command
 from tests.e2e.waiting import until
@@ -64,6 +65,7 @@ async def nats_of(machine: Path, arguments: Sequence[str]) -> AsyncIterator[Proc
             raise
 
 
+@pytest.mark.thorough
 async def test_the_ten_commands_of_the_page_make_three_machines_a_cluster(
     new_home: Callable[[], Path],
 ) -> None:

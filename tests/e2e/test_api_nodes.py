@@ -16,6 +16,7 @@ from typing import Final
 import httpx
 import pytest
 from tests.certificates import self_signed
+from tests.tiers import thorough_after
 
 from .api import SERVED, api_url, asking, key, problem, service
 from .clients import ECHO_C, registered
@@ -80,6 +81,7 @@ async def test_a_key_for_one_process_reaches_no_other(start: StartNode) -> None:
         await client.ask("still there")
 
 
+@pytest.mark.thorough
 async def test_a_message_is_as_large_as_a_client_may_get_and_a_slow_client_is_said(start: StartNode) -> None:
     limits = {**SERVED, "connections_message_bytes": 100_000, "connections_outbox_bytes": 150_000}
     daemon = await start("echo-c", settings=limits)
@@ -159,7 +161,7 @@ async def test_a_body_that_does_not_come_and_a_socket_that_says_nothing_are_ende
 ROOT: Final = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("language", ["sh", "python"])
+@pytest.mark.parametrize("language", thorough_after(1, ["sh", "python"]))
 async def test_the_example_in_the_documentation_works(
     start: StartNode, tmp_path: Path, language: str
 ) -> None:
@@ -189,7 +191,7 @@ async def test_the_example_in_the_documentation_works(
         assert f'"channel_id":{client.channel_id}'.encode() in output
 
 
-@pytest.mark.parametrize("running", [True, False])
+@pytest.mark.parametrize("running", thorough_after(1, [True, False]))
 async def test_keys_are_made_listed_and_revoked_by_the_command_line(start: StartNode, running: bool) -> None:
     daemon = await start("echo-c", settings=SERVED)
     url = await api_url(daemon)

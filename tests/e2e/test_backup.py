@@ -73,6 +73,7 @@ def restored_home(new_home: Callable[[], Path]) -> Path:
     return home
 
 
+@pytest.mark.thorough
 async def test_backups_of_a_node_under_load_are_each_of_one_moment(
     start: StartNode, tmp_path: Path, restored_home: Path
 ) -> None:

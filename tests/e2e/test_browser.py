@@ -108,6 +108,7 @@ async def test_the_simple_example_talks_to_echo_and_to_chat(
     await daemon.no_channels()
 
 
+@pytest.mark.thorough
 async def test_the_one_time_login_works_once(start: StartNode, browser: Browser) -> None:
     daemon = await start("chat", flags=["--dev"])
     first, second = await browser.person(), await browser.person()
@@ -198,6 +199,7 @@ async def test_two_tabs_chat_and_a_late_joiner_reads_what_was_said(
     await expect(one.locator("#people")).to_have_text("Ann, Bob")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("sample", thorough_but(["chat", "chat-js", "chat-rust"], "chat"))
 async def test_a_page_does_not_notice_that_its_worker_was_killed(
     start: StartNode, browser: Browser, sample: str

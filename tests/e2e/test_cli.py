@@ -51,17 +51,21 @@ async def refused(home: Path, *packages: str | Path, flags: tuple[str, ...] = ("
 @pytest.mark.parametrize("command", thorough_after(1, ["run", "inspect"]))
 @pytest.mark.parametrize(
     ("content", "says"),
-    [
-        (CORE_MODULE, "is a core module, not a component: build it with"),
-        (b"Hello, I am a text.\n", "is text, not a component: build"),
-        (b"", "is empty: build it again"),
-        (bytes(range(200, 256)), "is not a WebAssembly component: name the .wasm"),
-        (CORE_MODULE[:6], "is truncated: copy or build it again"),
-        (NO_EXPORT[:4] + b"\x77\x00\x01\x00", "unknown version"),
-        ("half of echo-c", "is truncated: copy or build it again"),
-        (NO_EXPORT, "exports no guesthouse:process/guest@0.1.0"),
-        ("one other import", "guesthouse:process/http-sorter@0.1.0"),
-    ],
+    thorough_after(
+        4,
+        [
+            (CORE_MODULE, "is a core module, not a component: build it with"),
+            (b"Hello, I am a text.\n", "is text, not a component: build"),
+            (b"", "is empty: build it again"),
+            (bytes(range(200, 256)), "is not a WebAssembly component: name the .wasm"),
+            (CORE_MODULE[:6], "is truncated: copy or build it again"),
+            (NO_EXPORT[:4] + b"\x77\x00\x01\x00", "unknown version"),
+            ("half of echo-c", "is truncated: copy or build it again"),
+            (NO_EXPORT, "exports no guesthouse:process/guest@0.1.0"),
+            ("one other import", "guesthouse:process/http-sorter@0.1.0"),
+        ],
+        names=2,
+    ),
     ids=["core", "text", "empty", "bytes", "header", "version", "truncated", "no-export", "unknown-import"],
 )
 async def test_what_is_no_component_for_this_host_is_refused_by_name(
@@ -136,6 +140,7 @@ async def test_a_second_node_on_a_home_is_refused_and_the_first_goes_on(start: S
         assert await client.ask("still") == "still"
 
 
+@pytest.mark.thorough
 async def test_packages_that_are_not_there_or_not_built_are_refused_by_name(
     new_home: Callable[[], Path], tmp_path: Path
 ) -> None:

@@ -189,6 +189,7 @@ async def test_a_node_that_does_not_answer_is_named_beside_the_others(cluster: C
     assert "c.os cannot be reached" in listed.stderr
 
 
+@pytest.mark.thorough
 async def test_other_nodes_hear_that_a_node_is_drained(cluster: Cluster) -> None:
     for one, two in ((A, B), (A, C)):
         cluster.net.nodes[one].connect(two)

@@ -81,6 +81,7 @@ async def test_a_long_line_is_one_message(node: Daemon) -> None:
     await said(node, stdin=line, answer=line)
 
 
+@pytest.mark.thorough
 async def test_the_end_of_a_pipe_waits_for_answers(node: Daemon) -> None:
     ran = await node.cli("connect", ECHO, "--wait", "5", stdin="no newline at the end")
     assert (ran.code, ran.stdout, ran.stderr) == (0, "no newline at the end\n", "")

@@ -114,6 +114,7 @@ async def test_the_table_lives(browser: Browser, node: Daemon) -> None:
     await expect(page.locator("tbody tr").first).to_contain_text("echo-c")
 
 
+@pytest.mark.thorough
 async def test_a_tab_that_nobody_sees_watches_nothing(browser: Browser, node: Daemon) -> None:
     page = await (await browser.person()).new_page()
     said: list[str] = []
@@ -149,6 +150,7 @@ async def test_who_may_only_see_has_nothing_to_press(browser: Browser, node: Dae
         await expect(page.get_by_role("button", name="Revoke")).to_have_count(0)
 
 
+@pytest.mark.thorough
 async def test_a_process_is_restarted_and_its_channel_closed(browser: Browser, node: Daemon) -> None:
     page = await enter(browser, node)
     async with registered(node, ECHO_C, await node.token()) as client:
@@ -169,6 +171,7 @@ async def test_a_process_is_restarted_and_its_channel_closed(browser: Browser, n
     await expect(page.locator(".title .pill")).to_have_text("running")
 
 
+@pytest.mark.thorough
 async def test_the_console_talks_to_a_process(browser: Browser, node: Daemon) -> None:
     page = await enter(browser, node)
     await see_process(page, ECHO_C)
@@ -213,6 +216,7 @@ async def test_what_guests_say_is_shown_and_never_run(browser: Browser, node: Da
     browser.problems[:] = [each for each in browser.problems if "problem" not in each]
 
 
+@pytest.mark.thorough
 async def test_why_a_process_died_is_said(browser: Browser, node: Daemon) -> None:
     page = await enter(browser, node)
     async with bound(node, BILLBOARD, "/board", await node.token()) as client:
@@ -332,6 +336,7 @@ UNREACHED: Final = """["html", "nav", "#bar", ".flush"].filter(name => {
 VIEWS: Final = ("processes", f"process/{ECHO_C.replace(':', '%3A')}", "packages", "tokens", "keys", "log")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("scheme", thorough_but(["light", "dark"], "light"))
 async def test_every_view_is_accessible(browser: Browser, node: Daemon, scheme: str) -> None:
     """By axe-core: names, roles, contrast, and what the keyboard reaches."""

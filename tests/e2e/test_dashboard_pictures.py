@@ -22,7 +22,7 @@ from .daemon import Daemon
 from .dashboard import SERVED, link
 from .packages import ROOT, package
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.thorough, pytest.mark.asyncio(loop_scope="session")]
 
 WANTED: Final = "GUESTHOUSE_PICTURES" in os.environ
 PICTURES: Final = ROOT / "docs/images"
@@ -49,7 +49,6 @@ async def talking(daemon: Daemon, process: str, pause: float) -> AsyncIterator[N
             await asyncio.gather(task, return_exceptions=True)
 
 
-@pytest.mark.thorough
 async def test_pictures(browser: Browser, start_for_browser: StartNode, tmp_path: Path) -> None:
     component = package("echo-c") / "build/echo-c.wasm"
     daemon = await start_for_browser(

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from tests.tiers import thorough_after
 
 from .clients import Client, registered
 from .conftest import StartNode
@@ -122,16 +123,29 @@ async def test_an_edit_of_any_file_is_answered_while_the_channel_stays_open(
 
 @pytest.mark.parametrize(
     ("broken", "told"),
-    [
-        ("WORD = 'x'\ndef broken(:\n", r"src/other/words\.py:2:12: error: SyntaxError: invalid syntax \("),
-        ("WORD = nothing\n", r"src/other/words\.py:1: error: NameError: name 'nothing' is not defined \("),
-        ("import no_such_module\n", r"src/other/words\.py:1: error: ModuleNotFoundError: No module named"),
-        (
-            "from guesthouse_sdk import get_state\nget_state()\n",
-            r"src/other/words\.py:2: error: app\.py calls get-state while it is imported: call the host only",
-        ),
-        ("import sys\nsys.exit(3)\n", r"src/other/words\.py:2: error: SystemExit: 3 \("),
-    ],
+    thorough_after(
+        2,
+        [
+            (
+                "WORD = 'x'\ndef broken(:\n",
+                r"src/other/words\.py:2:12: error: SyntaxError: invalid syntax \(",
+            ),
+            (
+                "WORD = nothing\n",
+                r"src/other/words\.py:1: error: NameError: name 'nothing' is not defined \(",
+            ),
+            (
+                "import no_such_module\n",
+                r"src/other/words\.py:1: error: ModuleNotFoundError: No module named",
+            ),
+            (
+                "from guesthouse_sdk import get_state\nget_state()\n",
+                r"src/other/words\.py:2: error: app\.py calls get-state while it is imported: call the host only",
+            ),
+            ("import sys\nsys.exit(3)\n", r"src/other/words\.py:2: error: SystemExit: 3 \("),
+        ],
+        names=2,
+    ),
 )
 async def test_what_cannot_be_loaded_is_told_once_file_and_line_first_and_the_old_version_goes_on(
     node: Callable[[], Awaitable[Daemon]], write: Write, folder: Path, broken: str, told: str

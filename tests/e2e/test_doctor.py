@@ -7,6 +7,8 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 from .conftest import StartNode
 from .daemon import run_command
 from .packages import package
@@ -28,6 +30,7 @@ async def test_a_node_that_runs_is_found_and_left_as_it_is(start: StartNode) -> 
     assert len(await node.ps()) == 3
 
 
+@pytest.mark.thorough
 async def test_a_node_that_does_not_answer_is_found(start: StartNode) -> None:
     node = await start(package("puppet"))
     os.kill(node.pid, signal.SIGSTOP)

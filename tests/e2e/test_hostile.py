@@ -107,6 +107,7 @@ async def test_a_process_that_fails_returns_with_its_channels_and_harms_nobody(
     await daemon.no_channels()
 
 
+@pytest.mark.thorough
 async def test_a_process_that_fails_again_and_again_waits_longer_each_time(daemon: Daemon) -> None:
     token = await daemon.token()
     async with beating(daemon, token), registered(daemon, ROGUE, token) as client:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from tests.patience import Disturbed, tried_again
+from tests.tiers import thorough_after
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
@@ -97,7 +98,10 @@ async def test_each_policy_does_what_it_says(start: StartNode, form: Form) -> No
             assert message == (8, (1013).to_bytes(2, "big") + b"the client reads too slowly")
 
 
-@pytest.mark.parametrize(("form", "gone"), [("wait", "ChannelNotFound"), ("wait_json", "WsChannelNotFound")])
+@pytest.mark.parametrize(
+    ("form", "gone"),
+    thorough_after(1, [("wait", "ChannelNotFound"), ("wait_json", "WsChannelNotFound")], names=2),
+)
 async def test_a_push_that_waits_loses_nothing(start: StartNode, form: str, gone: str) -> None:
     daemon = await start("pusher", settings=SETTINGS)
     async with bound(daemon, PUSHER, "/control") as control, idle(daemon) as (client, channel):

@@ -16,6 +16,8 @@ from .clients import ECHO, ECHO_C, registered
 from .daemon import Daemon
 from .packages import ROOT, package
 
+pytestmark = pytest.mark.thorough
+
 INSTALL_SECONDS = 300
 
 
@@ -36,7 +38,6 @@ def run(*command: str | Path, cwd: Path) -> str:
     return ran.stdout
 
 
-@pytest.mark.thorough
 @pytest.mark.timeout(2 * INSTALL_SECONDS)
 async def test_an_installed_guesthouse_builds_inspects_and_runs_a_package(
     tmp_path: Path, new_home: Callable[[], Path]

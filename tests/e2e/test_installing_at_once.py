@@ -104,6 +104,7 @@ async def test_what_an_uninstalled_package_stored_is_dropped_later(node: Node, t
         await node.installer.uninstall(PACKAGE, drop_state=True)
 
 
+@pytest.mark.thorough
 async def test_what_an_uninstalled_package_stored_is_dropped_at_the_next_start(tmp_path: Path) -> None:
     settings = Settings(home=str(tmp_path / "home"), workers=1, http=HttpSettings(port=0))
     async with Node(settings, None) as node:
@@ -191,6 +192,7 @@ async def test_operations_on_one_package_follow_one_another(node: Node, tmp_path
     assert installed(node) == {}
 
 
+@pytest.mark.thorough
 async def test_a_package_is_installed_while_it_is_uninstalled(node: Node, tmp_path: Path) -> None:
     folder = str(version_of_echo(tmp_path, "0.2.0"))
     await node.installer.install(folder)
@@ -256,6 +258,7 @@ async def test_a_restart_that_comes_while_its_package_is_uninstalled_starts_noth
     assert list(node.router.processes()) == []
 
 
+@pytest.mark.thorough
 async def test_what_is_uninstalled_while_the_node_starts_it_does_not_run(tmp_path: Path) -> None:
     settings = Settings(home=str(tmp_path / "home"), workers=1, http=HttpSettings(port=0))
     async with Node(settings, None) as node:
@@ -280,6 +283,7 @@ async def test_what_is_uninstalled_while_the_node_starts_it_does_not_run(tmp_pat
         assert list(node.router.processes()) == []
 
 
+@pytest.mark.thorough
 async def test_what_could_not_be_dropped_is_dropped_before_the_package_comes_again(
     node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

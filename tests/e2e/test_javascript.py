@@ -65,6 +65,7 @@ async def test_a_guest_on_quickjs_answers_and_keeps_state(start: StartNode, plai
     await daemon.log_line(ECHO, "thrown on purpose")
 
 
+@pytest.mark.thorough
 async def test_the_echo_of_the_documentation_works_as_it_stands(start: StartNode, tmp_path: Path) -> None:
     page = (ROOT / "docs/guest-javascript.md").read_text(encoding="utf-8")
     source = tmp_path / "echo.js"

@@ -34,6 +34,7 @@ def nothing_was_lost(told: dict[str, Any], cuts: int) -> None:
     assert told["queued"] < 200_000, "a burst is all that waits"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("faults", "encrypted", "share"),
     thorough_after(

@@ -108,6 +108,7 @@ async def test_in_a_page_each_message_comes_once_and_in_order_however_connection
     await daemon.no_channels()
 
 
+@pytest.mark.thorough
 async def test_a_page_that_was_offline_goes_on_as_soon_as_it_is_online(
     start: StartNode, browser: Browser, echo: Path
 ) -> None:
@@ -137,6 +138,7 @@ async def test_a_page_that_was_offline_goes_on_as_soon_as_it_is_online(
         browser.expect_problems()
 
 
+@pytest.mark.thorough
 async def test_a_page_that_is_closed_ends_its_channel_at_once(
     start: StartNode, browser: Browser, echo: Path
 ) -> None:
@@ -187,6 +189,7 @@ async def test_a_page_that_becomes_visible_looks_whether_the_node_is_there(
         browser.expect_problems()  # what waits on the stalled connections is reset in the end
 
 
+@pytest.mark.thorough
 async def test_without_a_login_the_page_is_told_to_log_in(
     start: StartNode, browser: Browser, echo: Path
 ) -> None:

@@ -58,6 +58,7 @@ def texts(size: int) -> list[str]:
     return ["x" * size, "é" * (size // 2) + "x" * (size % 2)]
 
 
+@pytest.mark.thorough
 async def test_what_is_sent_comes_back_whatever_its_size_and_kind(node: Daemon) -> None:
     token = await node.token()
     async with (
@@ -98,6 +99,7 @@ async def test_messages_of_all_sizes_sent_at_once_come_back_in_order(node: Daemo
             tasks.create_task(talk(client, number))
 
 
+@pytest.mark.thorough
 async def test_a_worker_killed_in_mid_transfer_costs_no_message_that_waits(node: Daemon) -> None:
     """The messages in hand may be lost, and are said to be; those that wait reach the next run whole."""
     token = await node.token()

@@ -146,6 +146,7 @@ async def test_a_session_outlives_the_gateway_of_its_socket(start: StartNode) ->
     assert holder["pid"] in {item["pid"] for item in listed}
 
 
+@pytest.mark.thorough
 async def test_a_gateway_that_hangs_is_replaced(start: StartNode) -> None:
     daemon = await start("echo-c", flags=TWO, settings={"worker_silence_seconds": 2})
     (first, _) = await ready(daemon)
@@ -175,6 +176,7 @@ async def test_gateways_end_with_a_node_that_is_killed(start: StartNode) -> None
     await all_gone(found)
 
 
+@pytest.mark.thorough
 async def test_clients_of_gateways_are_drained(start: StartNode) -> None:
     daemon = await start("echo-c", flags=TWO)
     token = await daemon.token()
@@ -215,6 +217,7 @@ async def test_pages_logins_and_files_are_the_nodes_own(start: StartNode, tmp_pa
         assert (await client.get(await dashboard_url(daemon))).status_code == 200
 
 
+@pytest.mark.thorough
 async def test_a_new_certificate_is_taken_up(start: StartNode, tmp_path: Path) -> None:
     cert, key = self_signed(tmp_path)
     daemon = await start("echo-c", flags=(*TWO, "--tls-cert", str(cert), "--tls-key", str(key)))

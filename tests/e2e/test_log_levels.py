@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from .conftest import StartNode
 from .packages import package
 from .test_processes import A, B, ask
@@ -43,6 +45,7 @@ async def test_a_level_that_is_none_is_refused(start: StartNode) -> None:
     assert (await node.cli("log-level", "no source!", "info")).code == 1
 
 
+@pytest.mark.thorough
 async def test_a_name_that_nothing_has_is_said(start: StartNode) -> None:
     node = await start(package("puppet"))
     unknown = "is called {} now: see `guesthouse ps`"

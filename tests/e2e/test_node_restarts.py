@@ -106,6 +106,7 @@ async def test_an_encrypted_channel_keeps_its_secret_and_the_nonces_that_were_us
         assert (code, reason) == (1008, "not encrypted as agreed: its nonce was used before")
 
 
+@pytest.mark.thorough
 async def test_what_a_slow_process_has_not_taken_it_gets_in_its_next_run(
     start: StartNode, tmp_path: Path
 ) -> None:
@@ -124,6 +125,7 @@ async def test_what_a_slow_process_has_not_taken_it_gets_in_its_next_run(
     await daemon.no_channels()
 
 
+@pytest.mark.thorough
 async def test_requests_and_timers_are_answered_after_a_restart(start: StartNode) -> None:
     daemon = await start("puppet", settings={"process_handover_seconds": 0.5})
     await tell(daemon, B, f"ask {C} 60 ignore")  # blocks, so that what follows waits
@@ -162,6 +164,7 @@ async def test_a_node_that_is_stopped_leaves_its_channels_to_the_next_one(start:
     client.check()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seconds", [None, 0.001], ids=["handed over", "too late"])
 async def test_without_a_successor_in_time_the_session_is_over(
     start: StartNode, seconds: float | None
@@ -226,6 +229,7 @@ async def test_a_file_that_cannot_be_used_is_one_line_and_the_sessions_are_over(
     assert not file.exists()
 
 
+@pytest.mark.thorough
 async def test_what_was_left_for_a_package_that_is_gone_is_lost_and_logged(start: StartNode) -> None:
     daemon = await start("echo-c", settings=HANDS_OVER)
     client = ResumableClient(daemon.ws_url + "/", register=register_of(await daemon.token()))

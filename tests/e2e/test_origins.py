@@ -80,6 +80,7 @@ async def log_in(page: Page, daemon: Daemon) -> None:
     await page.get_by_role("button", name="Log in").click()
 
 
+@pytest.mark.thorough
 async def test_the_example_of_the_websocket_api_works_to_the_letter(
     start: StartNode, playwright: Playwright, tmp_path: Path
 ) -> None:
@@ -155,6 +156,7 @@ async def test_a_browser_that_finds_no_names_below_localhost_may_share_the_nodes
         await expect(page.locator("#count")).to_have_text("1")
 
 
+@pytest.mark.thorough
 async def test_a_browser_that_says_nothing_of_itself_and_finds_them_goes_on(
     start: StartNode, browser: Browser
 ) -> None:
@@ -201,6 +203,7 @@ async def test_cookies_of_another_package_keep_nobody_out_for_good(
         browser.expect_problems()
 
 
+@pytest.mark.thorough
 async def test_cookies_are_all_cleared_at_once_where_a_browser_trusts_the_way(
     start: StartNode, browser: Browser
 ) -> None:

@@ -84,7 +84,7 @@ REQUESTS = 'request-capabilities = [{ process = "kernel:distro:sys", params = "n
 NETWORK = f'{ECHO_C} requests "network" of kernel:distro:sys'
 
 
-@pytest.mark.parametrize("running", [True, False])
+@pytest.mark.parametrize("running", thorough_after(1, [True, False]))
 async def test_a_version_that_asks_for_more_is_installed_by_a_word_of_the_operator_alone(
     start: StartNode, tmp_path: Path, running: bool
 ) -> None:
@@ -106,7 +106,7 @@ async def test_a_version_that_asks_for_more_is_installed_by_a_word_of_the_operat
     assert (less.code, f"  - {NETWORK}\n" in less.stderr) == (0, True)
 
 
-@pytest.mark.parametrize("running", [True, False])
+@pytest.mark.parametrize("running", thorough_after(1, [True, False]))
 async def test_a_package_that_would_be_served_on_the_host_of_another_is_refused(
     start: StartNode, tmp_path: Path, running: bool
 ) -> None:
@@ -245,7 +245,7 @@ async def test_at_a_terminal_the_operator_is_asked(start: StartNode, tmp_path: P
     assert item["version"] == "0.3.0"
 
 
-@pytest.mark.parametrize("running", [True, False])
+@pytest.mark.parametrize("running", thorough_after(1, [True, False]))
 async def test_a_rollback_shows_how_rights_change(start: StartNode, tmp_path: Path, running: bool) -> None:
     daemon = await start()
     if not running:

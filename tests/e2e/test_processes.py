@@ -122,6 +122,7 @@ async def test_a_forwarded_request_carries_the_blob_of_the_first(start: StartNod
     assert await ask(node, A, f"carry {B} 20 cargo forward {C} blob") == "cargo"
 
 
+@pytest.mark.thorough
 async def test_what_is_asked_of_nobody_or_of_a_process_that_ends_fails_at_once(start: StartNode) -> None:
     node = await start("puppet")
     assert await ask(node, A, f"ask {NOBODY} 3600 say x") == "failed no-such-process say x"
@@ -133,6 +134,7 @@ async def test_what_is_asked_of_nobody_or_of_a_process_that_ends_fails_at_once(s
     assert await journal(node, A, *lines) == [lines[0], lines[2], lines[1]]
 
 
+@pytest.mark.thorough
 async def test_messages_queue_while_a_process_awaits_a_response(start: StartNode) -> None:
     node = await start("puppet")
     await tell(node, A, f"ask {B} 2 ignore")

@@ -6,6 +6,8 @@ import os
 import shutil
 from pathlib import Path
 
+import pytest
+
 from .clients import ECHO_C, registered
 from .conftest import StartNode
 from .packages import package
@@ -68,6 +70,7 @@ async def test_a_package_that_was_not_built_is_built_first(start: StartNode, tmp
         assert await client.ask("built") == "built"
 
 
+@pytest.mark.thorough
 async def test_sources_that_changed_while_no_node_ran_are_built_first(
     start: StartNode, tmp_path: Path
 ) -> None:
@@ -96,6 +99,7 @@ async def test_what_was_built_before_is_served_when_its_sources_are_broken(
         assert await client.ask("still") == "still"
 
 
+@pytest.mark.thorough
 async def test_a_package_with_names_that_are_not_utf_8_is_watched(start: StartNode, tmp_path: Path) -> None:
     folder = shutil.copytree(package("echo-c"), tmp_path / os.fsdecode(b"echo-\xff"))
     source = folder / "src/echo.c"

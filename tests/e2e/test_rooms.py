@@ -90,6 +90,7 @@ async def test_those_whom_the_process_closes_leave_by_one_change(start: StartNod
         assert await cy.closed() == (4000, "asked for")
 
 
+@pytest.mark.thorough
 async def test_a_restarted_process_and_another_version_have_those_who_are_still_there(
     start: StartNode, tmp_path: Path
 ) -> None:

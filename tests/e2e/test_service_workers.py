@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pytest
 from playwright.async_api import Page
-from tests.tiers import thorough_but
+from tests.tiers import thorough_after, thorough_but
 
 from .browser import Browser
 from .clients import PAGES
@@ -100,7 +100,7 @@ async def visited(daemon: Daemon, browser: Browser) -> Page:
     return page
 
 
-@pytest.mark.parametrize("cache", ["imports", "all"])
+@pytest.mark.parametrize("cache", thorough_after(1, ["imports", "all"]))
 async def test_a_page_registers_no_service_worker_by_default(
     start: StartNode, browser: Browser, tmp_path: Path, cache: str
 ) -> None:
@@ -116,6 +116,7 @@ async def test_a_page_registers_no_service_worker_by_default(
     browser.expect_problems()
 
 
+@pytest.mark.thorough
 async def test_a_service_worker_that_is_there_ends_when_it_may_not_be_any_more(
     start: StartNode, browser: Browser, tmp_path: Path, new_home: Callable[[], Path]
 ) -> None:
@@ -141,7 +142,7 @@ async def test_a_service_worker_that_is_there_ends_when_it_may_not_be_any_more(
     browser.expect_problems()
 
 
-@pytest.mark.parametrize("kind", ["dedicated", "shared"])
+@pytest.mark.parametrize("kind", thorough_after(1, ["dedicated", "shared"]))
 @pytest.mark.parametrize("source", thorough_but(["served", "blob", "data"], "blob"))
 async def test_other_workers_keep_to_the_policy_of_their_package(
     start: StartNode, browser: Browser, tmp_path: Path, kind: str, source: str

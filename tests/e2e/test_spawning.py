@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tests.tiers import thorough_after
 
 from .conftest import StartNode
 from .packages import package
@@ -42,7 +43,7 @@ async def test_spawning_is_refused_for_each_reason(start: StartNode) -> None:
     assert await ask(node, A, f"ask {NOBODY} 20 say x") == "failed no-such-process say x"
 
 
-@pytest.mark.parametrize("installed", [False, True])
+@pytest.mark.parametrize("installed", thorough_after(1, [False, True]))
 async def test_paths_mean_the_same_whether_a_package_has_a_drive_or_not(
     start: StartNode, tmp_path: Path, installed: bool
 ) -> None:
@@ -95,7 +96,7 @@ async def test_a_child_gets_nothing_that_one_of_its_name_saved_before(start: Sta
         assert await ask(node, nobody, f"ask {FRIEND} 20 say x") == "failed not-authorised say x"
 
 
-@pytest.mark.parametrize("running", [True, False])
+@pytest.mark.parametrize("running", thorough_after(1, [True, False]))
 async def test_what_was_saved_does_not_outlive_its_package(
     start: StartNode, tmp_path: Path, running: bool
 ) -> None:
@@ -116,7 +117,7 @@ async def test_what_was_saved_does_not_outlive_its_package(
     assert await ask(node, B, f"ask {FRIEND} 20 say x") == "failed not-authorised say x"
 
 
-@pytest.mark.parametrize("running", [True, False])
+@pytest.mark.parametrize("running", thorough_after(1, [True, False]))
 async def test_what_was_handed_out_does_not_outlive_its_package(
     start: StartNode, tmp_path: Path, running: bool
 ) -> None:
@@ -189,6 +190,7 @@ async def test_a_child_goes_on_through_its_parents_end_and_an_upgrade_and_goes_w
     assert set(await node.ps()) == {A, B, C}, "the children of an uninstalled package are gone with it"
 
 
+@pytest.mark.thorough
 async def test_a_child_that_cannot_return_is_said_and_forgotten_with_its_package(
     start: StartNode, tmp_path: Path
 ) -> None:

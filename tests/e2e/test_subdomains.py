@@ -117,6 +117,7 @@ async def test_a_sub_domain_has_its_own_login_its_own_cookie_and_the_only_way_to
     assert await inside.evaluate(_OPEN, own_socket) == "hello"
 
 
+@pytest.mark.thorough
 async def test_the_password_for_secure_paths_is_typed_where_no_page_of_a_package_reads_it(
     start: StartNode, browser: Browser
 ) -> None:

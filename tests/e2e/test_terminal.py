@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.tiers import thorough_after
 
 from .conftest import StartNode
 from .daemon import environment, run_command
@@ -80,6 +81,7 @@ async def test_top_is_live_on_a_terminal_and_ends_with_q(start: StartNode) -> No
     assert b"\x1b[?1049l" in shown, "the screen is given back"
 
 
+@pytest.mark.thorough
 async def test_colours_are_for_terminals_that_want_them(start: StartNode) -> None:
     node = await start(package("puppet"))
     _, coloured = await asyncio.to_thread(on_terminal, node.home, "doctor", "--home", node.home)
@@ -112,7 +114,9 @@ async def test_what_takes_long_is_shown_on_a_terminal_alone(start: StartNode, tm
     assert "checking and compiling" not in ran.stderr
 
 
-@pytest.mark.parametrize("words", [["res"], ["restart", "a:pup"], ["logs", "--lev"], ["uninstall", "pup"]])
+@pytest.mark.parametrize(
+    "words", thorough_after(1, [["res"], ["restart", "a:pup"], ["logs", "--lev"], ["uninstall", "pup"]])
+)
 async def test_bash_completes_commands_options_processes_and_packages(
     start: StartNode, words: list[str], tmp_path: Path
 ) -> None:

@@ -70,6 +70,7 @@ async def test_a_guest_sleeps_until_its_time_has_come(node: TestNode) -> None:
     await node.restart(CLOCKS)
 
 
+@pytest.mark.thorough
 async def test_what_does_not_come_is_said_at_once_with_the_log(node: TestNode) -> None:
     async with node.connect(CLOCKS) as channel:
         await channel.receive()
@@ -169,6 +170,7 @@ async def test_a_component_that_cannot_run_is_no_upgrade_and_another_version_is(
     assert not node.home.exists()
 
 
+@pytest.mark.thorough
 async def test_what_cannot_be_run_is_said(tmp_path: Path) -> None:
     with pytest.raises(NodeFailed, match=r"package\.toml"):
         async with TestNode(tmp_path):

@@ -21,6 +21,7 @@ from .packages import package
 from .waiting import all_gone, command_line, descendants
 
 
+@pytest.mark.thorough
 def test_without_an_event_loop() -> None:
     with BlockingTestNode(package("echo-c"), settings={"connections.message_bytes": 1000}) as node:
         channel = node.connect()
@@ -65,6 +66,7 @@ with BlockingTestNode(sys.argv[1]) as node:
 """
 
 
+@pytest.mark.thorough
 def test_a_node_ends_with_the_test_that_was_killed(tmp_path: Path) -> None:
     command = [sys.executable, "-c", HOLDER, str(package("echo-c"))]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as holder:

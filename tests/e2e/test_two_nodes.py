@@ -338,6 +338,7 @@ async def test_a_node_answers_only_what_it_was_asked(world: World) -> None:
     assert len(world.logged(ONE, "came too late, or was not asked for")) == 1
 
 
+@pytest.mark.thorough
 async def test_a_process_pushes_to_a_channel_of_another_node_that_it_was_given(world: World) -> None:
     http = world.nodes[TWO].http
     token = http.issue_token(60)

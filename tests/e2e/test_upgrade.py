@@ -130,6 +130,7 @@ async def test_a_thousand_channels_talk_through_an_upgrade_one_that_fails_and_a_
     assert (listed["version"], listed["previous_version"]) == ("0.1.0", "0.2.0")
 
 
+@pytest.mark.thorough
 async def test_a_version_that_never_finishes_is_stopped_in_its_time(start: StartNode, tmp_path: Path) -> None:
     daemon = await start(settings={"process_handover_seconds": 0.5})
     await daemon.install(version(tmp_path, 1))
@@ -157,6 +158,7 @@ async def test_a_version_that_never_asks_for_a_message_is_rolled_back(
     assert (listed["version"], listed["previous_version"]) == ("0.1.0", None)
 
 
+@pytest.mark.thorough
 async def test_a_package_that_never_asks_for_a_message_is_not_installed(
     start: StartNode, tmp_path: Path
 ) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 
+import pytest
+
 from .clients import ECHO_C, MAYFLY, ROGUE, Client, registered
 from .conftest import StartNode
 from .daemon import Daemon
@@ -60,6 +62,7 @@ async def named(daemon: Daemon, process: str, *texts: str) -> None:
     assert (await daemon.log_line(process, *texts))["level"] == "warning"
 
 
+@pytest.mark.thorough
 async def test_the_log_names_each_limit_that_a_process_meets(start: StartNode) -> None:
     daemon = await start("echo-c", "rogue", settings=LIMITS)
     token = await daemon.token()

@@ -93,6 +93,7 @@ async def opens(daemon: Daemon, token: str) -> bool:
         return True
 
 
+@pytest.mark.thorough
 async def test_a_durable_timer_is_a_date_for_the_next_node(start: StartNode, machine: Machine) -> None:
     """A node that starts when the date has passed by its clock rings at once; one for which it is to come, does not."""
     daemon = await start(ledger(), variables=machine.variables)

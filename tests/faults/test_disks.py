@@ -117,6 +117,7 @@ async def test_a_commit_that_the_disk_does_not_confirm_is_not_confirmed_to_the_p
         assert await answered(one, "keep")
 
 
+@pytest.mark.thorough
 async def test_a_package_that_finds_no_room_is_refused_and_what_ran_runs_on(
     machine: Machine, tmp_path: Path
 ) -> None:
@@ -149,6 +150,7 @@ def held(home: Path) -> Iterator[sqlite3.Connection]:
         other.close()
 
 
+@pytest.mark.thorough
 async def test_a_database_that_another_program_holds_holds_up_only_who_stores(start: StartNode) -> None:
     daemon = await start(ledger(), "echo-c")
     async with writers_of(daemon) as (one, two), registered(daemon, ECHO_C, await daemon.token()) as echo:
@@ -203,6 +205,7 @@ def small_disk(folder: Path, size: str) -> Iterator[Callable[[], None]]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
+@pytest.mark.thorough
 async def test_a_disk_that_fills_up_and_is_cleared_is_lived_through(tmp_path: Path, compiled: Path) -> None:
     """A real one, of 4 MiB, with another program's file on it."""
     home = tmp_path / "disk"

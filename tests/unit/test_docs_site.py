@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).resolve().parents[2]
 PLANTED = "\n[page](planted.md) [source](../planted.py) [heading](cli.md#planted) [good](../wit/types.wit)\n"
 
 
-@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_site_builds_with_no_broken_links_but_those_planted(tmp_path: Path) -> None:

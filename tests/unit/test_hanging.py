@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.thorough, pytest.mark.slow]
 
 ROOT: Final = Path(__file__).parents[2]
 PLUGINS: Final = ("conftest", "cpu_time", "examples", "forked", "hanging", "patience", "rust", "scheduling")
@@ -90,7 +90,6 @@ def test_a_test_that_hangs_fails_by_its_name(tmp_path: Path) -> None:
     assert "41 passed" in last
 
 
-@pytest.mark.thorough
 def test_when_its_process_dies_the_other_tests_run(tmp_path: Path) -> None:
     failed, last = outcome(tmp_path, DYING)
     assert failed == {"test_unreachable", "test_exits"}, last

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,7 @@ from tests.tiers import thorough_after, thorough_but
 
 ROOT: Final = Path(__file__).parents[2]
 MARKS: Final = ("alone", "slow", "thorough")
+THOROUGH: Final = "pytest.mark.thorough"
 MAKEFILE: Final = (ROOT / "Makefile").read_text()
 TESTS: Final = sorted((ROOT / "tests").rglob("test_*.py"))
 THOROUGH_FILES: Final = [file for file in TESTS if WHOLLY_THOROUGH.search(file.read_text())]
@@ -113,13 +115,54 @@ def test_a_file_that_is_not_loaded_has_nothing_but_thorough_tests(file: Path) ->
         assert not [node.name for node in own if node.name.lower().startswith("test")]
     else:
         assigned = [ast.unparse(node) for node in tree.body if "pytestmark" in ast.unparse(node)]
-        assert assigned == ["pytestmark = pytest.mark.thorough"]
+        assert len(assigned) == 1
+        assert re.match(rf"pytestmark = (\[{THOROUGH}, |{THOROUGH}$)", assigned[0])
 
 
 def test_every_folder_has_tests_that_run_without_all() -> None:
     """What it is about is a feature, an attack or a layer."""
     folders = {file.parent for file in TESTS}
     assert {file.parent for file in set(TESTS) - set(THOROUGH_FILES)} == folders
+
+
+@cache
+def first_tier(file: Path) -> dict[str, bool]:
+    """The tests of a file, and which of them run without ALL: with all parameters, or the first."""
+    wholly = file in THOROUGH_FILES
+    functions = [
+        node
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
+    ]
+    marked = {node.name for node in functions if THOROUGH in map(ast.unparse, node.decorator_list)}
+    return {node.name: not wholly and node.name not in marked for node in functions}
+
+
+def test_a_file_whose_tests_are_all_thorough_says_so_once() -> None:
+    """`pytestmark = pytest.mark.thorough`, or that first in a list: it is not loaded then."""
+    marked = [file for file in set(TESTS) - set(THOROUGH_FILES) if THOROUGH in file.read_text()]
+    assert [str(file) for file in marked if not any(first_tier(file).values())] == []
+
+
+def test_every_kind_of_attack_is_made_without_all() -> None:
+    for file in sorted((ROOT / "tests/attacks").rglob("test_*.py")):
+        assert [name for name, runs in first_tier(file).items() if not runs] == [], file
+
+
+@pytest.mark.parametrize("page", ["guarantees.md", "security.md"])
+def test_what_a_promise_rests_on_runs_without_all(page: str) -> None:
+    """Of the tests that a row names one at least does."""
+    rows = [
+        re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", line)
+        for line in (ROOT / "docs" / page).read_text().splitlines()
+        if line.startswith("|")
+    ]
+
+    def runs(path: str, name: str) -> bool:
+        tests = first_tier(ROOT / path)
+        return tests.get(name, False) if name else any(tests.values())
+
+    assert [row for row in rows if row and not any(runs(*named) for named in row)] == []
 
 
 def test_only_such_parameters_are_thorough_as_are_not_the_first() -> None:

@@ -6,6 +6,7 @@ import time
 
 import jwt
 import pytest
+from tests.examples import examples
 
 from ...e2e.waiting import until
 from ..figures import MIB, Allowance
@@ -41,7 +42,7 @@ async def test_registrations_with_forged_tokens_are_refused_and_right_ones_taken
         "registers",
         expected | {"right": "a channel", "huge": "1009 register message too big"},
         log="a WebSocket was closed with 4002: auth_token is not valid on this node",
-        count=40,
+        count=examples(40),
         process=TARGET,
         tokens={name: token if name != "huge" else token + "x" * 500 for name, token in given.items()},
     )

@@ -9,6 +9,7 @@ from typing import Final
 
 import pytest
 from tests.patience import tried_again
+from tests.tiers import thorough_but
 
 from ...unit.worker.guests import RETURN, SCRATCH
 from ..harness import Scene
@@ -96,7 +97,22 @@ ATTACKERS: Final = {
 }
 
 
-@pytest.mark.parametrize("name", ATTACKERS)
+FIRST: Final = (
+    "an allocator that waits for messages",
+    "an allocator of one place",
+    "an allocator of the results own place",
+    "an allocator of places that overlap",
+    "an allocator of nothing at zero",
+    "an allocator of what is about to be there",
+    "an allocator of one byte past the end",
+    "an allocator of negative places",
+    "an allocator between two numbers",
+    "an allocator that writes over the arguments",
+)
+"""The others show what these do once more."""
+
+
+@pytest.mark.parametrize("name", thorough_but(ATTACKERS, *FIRST))
 @tried_again
 async def test_an_allocator_can_harm_its_own_guest_alone(scene: Scene, name: str) -> None:
     await carry_out(scene, name, ATTACKERS[name])

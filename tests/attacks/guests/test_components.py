@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from tests.examples import examples
 from tests.patience import Disturbed, tried_again
-from tests.tiers import thorough_but
+from tests.tiers import thorough_after, thorough_but
 
 from guesthouse.control.control_client import CommandRefused
 from guesthouse.core.config import MIB
@@ -100,7 +101,7 @@ async def test_a_damaged_component_is_refused_or_runs(
 ) -> None:
     whole, outcomes = components.GUEST.wasm(), set()
     async with scene.attack(SUITE, f"{damage.__name__} components") as attack:
-        for seed in range(12):
+        for seed in range(examples(12)):
             outcomes.add(await outcome(scene, damage(whole, random.Random(seed))))
         refusals = outcomes - {"installed"}
         assert refusals
@@ -147,13 +148,16 @@ async def said_by_good(scene: Scene) -> list[str]:
 
 @pytest.mark.parametrize(
     "how",
-    [
-        "flipped bytes",
-        "another component's code",
-        "another component's code and note",
-        "open to all",
-        "a link",
-    ],
+    thorough_after(
+        2,
+        [
+            "another component's code and note",
+            "a link",
+            "flipped bytes",
+            "another component's code",
+            "open to all",
+        ],
+    ),
 )
 @tried_again
 async def test_a_poisoned_compile_cache_is_not_believed(scene: Scene, how: str) -> None:

@@ -144,7 +144,17 @@ def settings() -> dict[str, object]:
     return {"process_cpu_seconds_per_message": 3, "process_memory_bytes": MEMORY_BYTES}
 
 
-@pytest.mark.parametrize("name", ATTACKERS)
+FIRST: Final = (
+    "a line of 16 MiB",
+    "a list of 65,537",
+    "bytes by the million",
+    "state of 16 MiB",
+    "one string as ten thousand",
+)
+"""The others show what these do once more."""
+
+
+@pytest.mark.parametrize("name", thorough_but(ATTACKERS, *FIRST))
 @tried_again
 async def test_a_guest_that_passes_giants_harms_nobody(scene: Scene, name: str) -> None:
     await carry_out(scene, name, ATTACKERS[name])

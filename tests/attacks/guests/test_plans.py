@@ -16,6 +16,7 @@ from typing import Any, Final
 import pytest
 import wasmtime
 from tests.patience import tried_again
+from tests.tiers import thorough_but
 
 from guesthouse.control.control_client import CommandRefused
 from guesthouse.package.compile.cache import CompileCache, Made
@@ -202,7 +203,30 @@ def unique(name: str) -> bytes:
     )
 
 
-@pytest.mark.parametrize("name", LIES)
+FIRST: Final = (
+    "memory that is a function",
+    "no memory",
+    "an allocator that is a memory",
+    "an allocator of ten parameters and six results",
+    "an allocator of the future",
+    "an allocator that is a call of the host",
+    "a call that blocks past its check",
+    "modules that import calls themselves",
+    "a gate that checks nothing",
+    "a run function of another type",
+    "an instance of the future",
+    "a billion modules",
+    "thousands of instances",
+    "calls under others' names",
+    "a call that takes handles",
+    "memory of half a gigabyte",
+    "modules of zeros",
+    "half a module",
+)
+"""The others show what these do once more."""
+
+
+@pytest.mark.parametrize("name", thorough_but(LIES, *FIRST))
 @tried_again
 async def test_what_a_broken_compiler_says_ends_one_guest_at_most(scene: Scene, name: str) -> None:
     wasm, process = unique(name), f"plan-{list(LIES).index(name)}"
@@ -216,7 +240,7 @@ async def test_what_a_broken_compiler_says_ends_one_guest_at_most(scene: Scene, 
             attack.log = str(refused.value)
 
 
-@pytest.mark.parametrize("name", TRUE)
+@pytest.mark.parametrize("name", thorough_but(TRUE, "no weights", "no needs"))
 @tried_again
 async def test_what_a_broken_compiler_leaves_out_changes_nothing_for_others(scene: Scene, name: str) -> None:
     wasm, process = unique(name), f"less-{list(TRUE).index(name)}"

@@ -9,6 +9,7 @@ from typing import Final
 import pytest
 import pytest_asyncio
 from tests.patience import tried_again
+from tests.tiers import thorough_but
 
 from guesthouse.control.control_client import CommandRefused
 
@@ -51,7 +52,16 @@ async def _stands_ready(scene: Scene, process_id: str) -> None:
     await scene.ask("restart", process=process_id)
 
 
-@pytest.mark.parametrize("harm", HARMS)
+FIRST: Final = (
+    "small_allocations",
+    "recursion",
+    "exits",
+    "prints",
+)
+"""The others show what these do once more."""
+
+
+@pytest.mark.parametrize("harm", thorough_but(HARMS, *FIRST))
 @tried_again
 async def test_a_python_guest_that_does_harm_harms_itself_alone(scene: Scene, hydra: str, harm: str) -> None:
     gets, told = HARMS[harm]

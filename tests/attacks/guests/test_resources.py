@@ -9,6 +9,7 @@ from typing import Final
 
 import pytest
 from tests.patience import tried_again
+from tests.tiers import thorough_but
 
 from guesthouse.wasm.abi.handles import MAX_OWN
 
@@ -148,7 +149,20 @@ ATTACKERS: Final = {
 }
 
 
-@pytest.mark.parametrize("name", ATTACKERS)
+FIRST: Final = (
+    "a destructor that traps",
+    "a destructor that computes for ever",
+    "a destructor that waits for messages",
+    "a destructor that asks the host",
+    "a destructor that drops its handle again",
+    "more handles than there are",
+    "handles without end, one after another",
+    "a handle of another type",
+)
+"""The others show what these do once more."""
+
+
+@pytest.mark.parametrize("name", thorough_but(ATTACKERS, *FIRST))
 @tried_again
 async def test_a_destructor_can_harm_its_own_guest_alone(scene: Scene, name: str) -> None:
     await carry_out(scene, name, ATTACKERS[name])

@@ -7,6 +7,7 @@ from typing import Final
 
 import pytest
 from tests.patience import tried_again
+from tests.tiers import thorough_but
 
 from ..harness import Scene
 from .attackers import Attacker, carry_out
@@ -80,7 +81,16 @@ ATTACKERS: Final = {
 }
 
 
-@pytest.mark.parametrize("name", ATTACKERS)
+FIRST: Final = (
+    "1000 prints of 230 MB",
+    "3000 fills of 230 MB",
+    "10000 attempts to grow",
+    "a path of 230 MB",
+)
+"""The others show what these do once more."""
+
+
+@pytest.mark.parametrize("name", thorough_but(ATTACKERS, *FIRST))
 @tried_again
 async def test_a_straight_line_holds_up_nobody(scene: Scene, name: str) -> None:
     await carry_out(scene, name, ATTACKERS[name])

@@ -7,6 +7,7 @@ from typing import Final
 import pytest
 import wasmtime
 from tests.patience import tried_again
+from tests.tiers import thorough_but
 
 from guesthouse.control.control_client import CommandRefused
 
@@ -90,7 +91,20 @@ ATTACKERS: Final = {
 }
 
 
-@pytest.mark.parametrize("name", ATTACKERS)
+FIRST: Final = (
+    "text that is not UTF-8",
+    "text beyond memory",
+    "a list beyond memory",
+    "an enum that has no such case",
+    "a wild place for a result",
+    "an allocator that returns wild pointers",
+    "an allocator that loops for ever",
+    "an allocator that overwrites everything",
+)
+"""The others show what these do once more."""
+
+
+@pytest.mark.parametrize("name", thorough_but(ATTACKERS, *FIRST))
 @tried_again
 async def test_a_guest_of_malformed_values_ends_alone(scene: Scene, name: str) -> None:
     await carry_out(scene, name, ATTACKERS[name])

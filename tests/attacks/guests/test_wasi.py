@@ -6,6 +6,7 @@ from typing import Final
 
 import pytest
 from tests.patience import tried_again
+from tests.tiers import thorough_but
 
 from guesthouse.core.config import MIB
 
@@ -102,7 +103,20 @@ ATTACKERS: Final = {
 }
 
 
-@pytest.mark.parametrize("name", ATTACKERS)
+FIRST: Final = (
+    "sleep for ever",
+    "busy poll",
+    "a poll of 20,000",
+    "handles without end",
+    "a forged handle",
+    "output without end",
+    "more randomness than memory",
+    "exit",
+)
+"""The others show what these do once more."""
+
+
+@pytest.mark.parametrize("name", thorough_but(ATTACKERS, *FIRST))
 @tried_again
 async def test_a_guest_that_abuses_wasi_harms_nobody(scene: Scene, name: str) -> None:
     await carry_out(scene, name, ATTACKERS[name])

@@ -27,6 +27,7 @@ def test_its_own_tests_pass(folder: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_the_tests_of_the_sample_pass(folder: Path) -> None:
     shutil.copy(CHAT / "app.ts", folder)
@@ -35,6 +36,7 @@ def test_the_tests_of_the_sample_pass(folder: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_sdk_sample_and_tests_have_no_wrong_types(folder: Path) -> None:
     shutil.copy(CHAT / "app.ts", folder / "chat.ts")

@@ -125,6 +125,7 @@ class Kept:
 KEPT: Final = Kept()
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_functions_code_types_and_names_last_and_objects_of_an_app_do_not() -> None:
     def function() -> tuple[str, int]:

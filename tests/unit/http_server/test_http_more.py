@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.patience import PATIENCE
+from tests.tiers import thorough_after
 
 from guesthouse.core.config import ConnectionLimits
 from guesthouse.core.messages import LazyLoadBlob
@@ -49,7 +50,9 @@ async def test_a_request_can_say_how_long_it_waits(house: House) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["X-Hyperware-Http-Server-Timeout", "X-Kinode-Http-Server-Timeout"])
+@pytest.mark.parametrize(
+    "name", thorough_after(1, ["X-Hyperware-Http-Server-Timeout", "X-Kinode-Http-Server-Timeout"])
+)
 async def test_a_request_of_older_tools_can_say_how_long_it_waits(house: House, name: str) -> None:
     bind(house, "/")
     status, seconds = await status_after(house, **{name: "1"})

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import pytest
 from msgspec.structs import replace
+from tests.tiers import thorough_after
 
 from guesthouse.core.address import ProcessId
 from guesthouse.core.config import ProcessLimits, RestartSettings, Settings
@@ -161,7 +162,8 @@ async def test_a_process_without_restart_is_gone_when_its_run_ends(house: House,
 
 
 @pytest.mark.parametrize(
-    ("last_words", "in_log"), [(b"die", "status 9"), (b"garbage", "a malformed link frame")]
+    ("last_words", "in_log"),
+    thorough_after(1, [(b"die", "status 9"), (b"garbage", "a malformed link frame")], names=2),
 )
 async def test_a_lost_worker_is_replaced_and_its_processes_go_on_elsewhere(
     house: House, last_words: bytes, in_log: str

@@ -415,7 +415,7 @@ async def test_parts_that_are_not_what_there_is_are_not_stored(
     assert list(cache_dir.iterdir()) == []
 
 
-@pytest.mark.parametrize("lost", [".plan", ".0.core", ".json"])
+@pytest.mark.parametrize("lost", thorough_after(1, [".plan", ".0.core", ".json"]))
 async def test_a_result_of_which_a_file_is_lost_is_made_anew(lost: str, guest: Path, cache_dir: Path) -> None:
     path = await Compiler(cache_dir, LIMITS).compiled(guest)
     good = contents(cache_dir)
@@ -461,7 +461,7 @@ async def test_a_result_forged_without_the_key_is_not_handed_out(guest: Path, ca
     assert len(log.lines) == 1
 
 
-@pytest.mark.parametrize("moment", ["stored", "noted"])
+@pytest.mark.parametrize("moment", thorough_after(1, ["stored", "noted"]))
 async def test_what_another_node_loads_or_looks_for_is_there_while_it_is_stored_again(
     moment: str, guest: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

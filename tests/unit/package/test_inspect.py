@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import wasmtime
+from tests.tiers import thorough_after
 
 from guesthouse.core.config import PackageLimits
 from guesthouse.package.compile.description import MAX_IMPORTS, MAX_NAMES
@@ -88,11 +89,14 @@ async def test_an_import_that_is_no_interface_is_refused(
 
 @pytest.mark.parametrize(
     "text",
-    [
-        "(component)",
-        PROCESS.replace("guest@0.1.0", "guest@0.2.0"),
-        PROCESS.replace('(export "run" (func $run))', '(export "ran" (func $run))'),
-    ],
+    thorough_after(
+        1,
+        [
+            "(component)",
+            PROCESS.replace("guest@0.1.0", "guest@0.2.0"),
+            PROCESS.replace('(export "run" (func $run))', '(export "ran" (func $run))'),
+        ],
+    ),
 )
 async def test_a_missing_export_is_named(text: str, guest: Path, cache_dir: Path) -> None:
     inspection = await inspected(text, guest, cache_dir)

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tests.tiers import thorough_after
 
 from guesthouse.package.build import javascript
 from guesthouse.package.build.build_package import build_package, needs_build
@@ -94,6 +95,7 @@ def test_what_fails_while_the_component_is_made_is_told_in_the_lines_of_the_sour
     assert "app.ts:5" in said
 
 
+@pytest.mark.thorough
 def test_an_app_that_exports_nothing_is_told_what_to_export(app: Path) -> None:
     (app / "app.ts").write_text("export const nothing = 1;\n")
     said = "\n".join(failure(app))
@@ -104,13 +106,17 @@ def test_an_app_that_exports_nothing_is_told_what_to_export(app: Path) -> None:
 
 @pytest.mark.parametrize(
     ("module", "remedy"),
-    [
-        ("lodash/fp", "run 'npm install lodash' in the package's folder"),
-        ("@a/b/c", "run 'npm install @a/b' in the package's folder"),
-        ("node:fs", "components have no modules of Node.js"),
-        ("fs/promises", "components have no modules of Node.js"),
-        ("./inner", ""),
-    ],
+    thorough_after(
+        1,
+        [
+            ("lodash/fp", "run 'npm install lodash' in the package's folder"),
+            ("@a/b/c", "run 'npm install @a/b' in the package's folder"),
+            ("node:fs", "components have no modules of Node.js"),
+            ("fs/promises", "components have no modules of Node.js"),
+            ("./inner", ""),
+        ],
+        names=2,
+    ),
 )
 def test_a_module_that_is_not_found_is_told_with_what_to_do(app: Path, module: str, remedy: str) -> None:
     (app / "app.ts").write_text(f'import x from "{module}";\nconsole.log(x);\n{_APP}')

@@ -259,7 +259,7 @@ async def test_which_modules_a_component_shares_is_not_changed(
     assert len(log.lines) == (change != "none")
 
 
-@pytest.mark.parametrize("what", ["queue", "without end", "deep", "link", "circle"])
+@pytest.mark.parametrize("what", thorough_after(2, ["queue", "without end", "deep", "link", "circle"]))
 async def test_what_stands_for_the_names_of_shared_modules_holds_up_no_compile(
     what: str, cache_dir: Path, guest: Path
 ) -> None:

@@ -111,6 +111,7 @@ def test_a_new_package_is_built(tmp_path: Path) -> None:
     assert not needs_build(folder)
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_crate_that_exports_no_process_is_told_how_to(tmp_path: Path) -> None:
     needs_cargo()

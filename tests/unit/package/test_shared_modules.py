@@ -82,6 +82,7 @@ async def test_a_module_is_compiled_for_the_first_component_that_has_it(
     assert all(each.stat().st_mode & 0o077 == 0 for each in cache_dir.iterdir())
 
 
+@pytest.mark.thorough
 async def test_components_that_want_a_new_module_at_once_have_it_compiled_once(
     tmp_path: Path, a: Path, b: Path, runs: Runs
 ) -> None:
@@ -99,6 +100,7 @@ async def test_a_component_that_is_there_takes_no_subprocess_whoever_asks(
     assert not runs
 
 
+@pytest.mark.thorough
 async def test_neither_small_components_nor_modules_of_little_code_share(tmp_path: Path, runs: Runs) -> None:
     compiler = Compiler(tmp_path / "new" / "compiled", LIMITS)
     little = component("little", library(1, functions=SHARED_BYTES // 500 - 10))

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest
 import wasmtime
+from tests.tiers import thorough_but
 from wasmtime.component import Component
 
 from guesthouse.package.compile.describe import describe
@@ -24,6 +25,7 @@ from .following import Followed, follow, names
 
 ROOT: Final = Path(__file__).parents[3]
 GUEST: Final = "guesthouse:process/guest@0.1.0"
+OF_EACH_LANGUAGE: Final = ("echo", "echo-c", "chat-cpp", "chat-go", "chat-js", "chat-rust")
 
 
 def binary(text: str) -> bytes:
@@ -165,7 +167,13 @@ def built() -> Iterator[Path]:
         yield from sorted(ROOT.glob(f"{folder}/*/build/*.wasm"))
 
 
-@pytest.mark.parametrize("path", [*built()], ids=lambda path: path.stem)
+def by_language() -> list[Any]:
+    """Those, all thorough but samples of each language."""
+    paths = list(built())
+    return thorough_but(paths, *(path for path in paths if path.stem in OF_EACH_LANGUAGE))
+
+
+@pytest.mark.parametrize("path", by_language(), ids=lambda path: path.stem)
 @pytest.mark.slow
 def test_a_guest_that_a_tool_chain_made_is_taken_apart(path: Path) -> None:
     content = path.read_bytes()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from tests.tiers import thorough_after
 from tests.wire import ToNode, ToWorker
 
 from guesthouse.link import lane as lanes
@@ -177,7 +178,9 @@ def answer_calls(guest: Started, count: int) -> None:
         guest.send(ToWorker.REPLY, guest.expect(ToNode.CALL)[0], None)
 
 
-@pytest.mark.parametrize("payload", [b"x" * SIZE, "é€😀".encode() * (SIZE // 9)], ids=["ascii", "more"])
+@pytest.mark.parametrize(
+    "payload", thorough_after(1, [b"x" * SIZE, "é€😀".encode() * (SIZE // 9)]), ids=["ascii", "more"]
+)
 def test_text_comes_back_as_it_was_sent(sharing: Sharing, payload: bytes) -> None:
     guest = opened(sharing.worker, ECHO, 1, 2)
     for _ in range(3 * RING_BYTES // SIZE):
