@@ -142,6 +142,7 @@ print(test_leaks._grown_by(test_leaks.{name}(), {warm}, {times}))
     assert int(done.stdout) < _ALLOWED_KIB, done.stdout
 
 
+@pytest.mark.thorough
 def test_twenty_thousand_round_trips_of_a_mixed_value_leave_nothing() -> None:
     _assert_flat(_round_trips.__name__, warm=20, times=100)
 

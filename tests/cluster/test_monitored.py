@@ -30,6 +30,7 @@ async def pair(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Asyn
         yield pair
 
 
+@pytest.mark.thorough
 async def test_what_passes_between_two_nodes_is_measured_at_both(pair: Pair) -> None:
     at_one, at_two = await listener(pair.one), await listener(pair.two)
 

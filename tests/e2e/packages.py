@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import filecmp
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -30,13 +32,26 @@ def package(name: str) -> Path:
         needs_cargo()
     in_python = (_GUESTS / _PYTHON / f"{name}.py").is_file()
     component = package(_PYTHON) / f"build/{_PYTHON}.wasm" if in_python else None
-    with open(folder / "package.toml") as lock:  # other processes of this run want the same
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _alone_in(folder):
         if component is not None:
             _copy(component, folder / f"build/{name}.wasm")
         if (folder / "package.json").is_file() and not (folder / MODULES.name).exists():
             (folder / MODULES.name).symlink_to(MODULES)
         return build_package(folder)
+
+
+def built(folder: Path) -> Path:
+    """A package of the tests of an SDK, built where it is from what stands there now, unless it is already."""
+    with _alone_in(folder):
+        return build_package(folder)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Other processes of this run want the same."""
+    with open(folder / "package.toml") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _copy(component: Path, to: Path) -> None:

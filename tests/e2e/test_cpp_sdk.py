@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Final
 
@@ -11,12 +10,10 @@ import httpx
 import pytest
 from tests.certificates import TRUSTS_NOBODY
 
-from guesthouse.package.build.build_package import build_package
-
 from .api import SERVED, asking
 from .clients import registered
 from .conftest import StartNode
-from .packages import ROOT
+from .packages import ROOT, built
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(240)]
 
@@ -25,10 +22,9 @@ _SOURCE: Final = ROOT / "tests/unit/guest_sdk_cpp/app"
 
 
 @pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def app() -> Path:
     """The test guest, built."""
-    folder = tmp_path_factory.mktemp("cpp") / "app"
-    return build_package(Path(shutil.copytree(_SOURCE, folder, ignore=shutil.ignore_patterns("build"))))
+    return built(_SOURCE)
 
 
 async def test_a_process_does_what_the_sdk_says(start: StartNode, app: Path) -> None:

@@ -171,6 +171,7 @@ async def test_what_cannot_be_loaded_is_told_once_file_and_line_first_and_the_ol
     assert await errors() == [first]
 
 
+@pytest.mark.thorough
 async def test_a_version_that_does_not_start_is_followed_by_the_one_before(
     node: Callable[[], Awaitable[Daemon]], write: Write
 ) -> None:

@@ -11,12 +11,10 @@ import httpx
 import pytest
 from tests.certificates import TRUSTS_NOBODY
 
-from guesthouse.package.build.build_package import build_package
-
 from .api import SERVED, asking
 from .clients import registered
 from .conftest import StartNode
-from .packages import ROOT
+from .packages import ROOT, built
 
 pytestmark = [
     pytest.mark.asyncio,
@@ -29,10 +27,9 @@ _SOURCE: Final = ROOT / "tests/unit/guest_sdk_go/app"
 
 
 @pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def app() -> Path:
     """The test guest, built."""
-    folder = tmp_path_factory.mktemp("go") / "app"
-    return build_package(Path(shutil.copytree(_SOURCE, folder, ignore=shutil.ignore_patterns("build"))))
+    return built(_SOURCE)
 
 
 async def test_a_process_does_what_the_sdk_says(start: StartNode, app: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import cbor2
 import msgpack  # type: ignore[import-untyped] # it has no types of its own
 import pytest
+from tests.tiers import thorough_after
 
 from .clients import Client, bound
 from .conftest import StartNode
@@ -42,7 +43,7 @@ async def channel_of(extension: Client) -> int:
     return number
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", thorough_after(1, FORMS))
 async def test_an_extension_is_asked_and_told(start: StartNode, form: Form) -> None:
     daemon = await start("pusher", settings=SETTINGS)
     async with speaking(daemon, form) as speaker:

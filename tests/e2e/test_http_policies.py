@@ -72,7 +72,7 @@ async def idle(daemon: Daemon) -> AsyncIterator[tuple[Idle, int]]:
         writer.transport.abort()
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", thorough_after(1, FORMS))
 async def test_each_policy_does_what_it_says(start: StartNode, form: Form) -> None:
     daemon = await start("pusher", settings=SETTINGS)
     async with bound(daemon, PUSHER, "/control") as control:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import re
 import shutil
@@ -45,14 +46,17 @@ source = "app.ts"
 
 
 @pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A package of what the unit tests run in the fake host."""
-    folder = tmp_path_factory.mktemp("javascript") / "app"
-    folder.mkdir()
-    shutil.copy(_SOURCE, folder)
-    (folder / "package.toml").write_text(_MANIFEST)
-    (folder / "node_modules").symlink_to(MODULES)
-    return build_package(folder)
+def app() -> Path:
+    """A package of what the unit tests run in the fake host. It stays for the next run."""
+    folder = ROOT / "build/tests/javascript-sdk"
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        shutil.copy(_SOURCE, folder)
+        (folder / "package.toml").write_text(_MANIFEST)
+        if not (folder / "node_modules").is_symlink():
+            (folder / "node_modules").symlink_to(MODULES)
+        return build_package(folder)
 
 
 @pytest.fixture
@@ -133,6 +137,7 @@ async def does_all(daemon: Daemon) -> None:
     assert len({json.loads(str(each))[0] for each in drawn}) == 4
 
 
+@pytest.mark.thorough
 async def test_errors_are_logged_in_the_lines_of_the_source(start: StartNode, app: Path) -> None:
     daemon = await start(app)
     async with registered(daemon, APP, await daemon.token()) as client:

@@ -128,6 +128,7 @@ async def test_a_gateway_that_is_killed_costs_its_clients_their_channels_and_is_
     assert "was killed by signal 9" in line["text"]
 
 
+@pytest.mark.thorough
 async def test_a_session_outlives_the_gateway_of_its_socket(start: StartNode) -> None:
     daemon = await start("echo-c", flags=TWO)
     token = await daemon.token()

@@ -41,6 +41,7 @@ def refused(ran: Ran, *texts: str) -> bool:
     return ran.code == 1 and ran.stderr.count("\n") == 1 and all(text in ran.stderr for text in texts)
 
 
+@pytest.mark.thorough
 async def test_what_is_installed_runs_at_once_and_after_the_next_start(
     start: StartNode, tmp_path: Path
 ) -> None:

@@ -41,6 +41,7 @@ async def assert_serves(api: str, secret: str, monitoring: str) -> None:
         assert (await client.get("/metrics")).status_code == 200
 
 
+@pytest.mark.thorough
 async def test_a_restart_keeps_both_sockets_so_no_connection_is_refused(start: StartNode) -> None:
     daemon = await start("echo-c", settings={**SERVED, **MONITORED})
     api, monitoring, secret = await api_url(daemon), await listener(daemon), await key(daemon, "read")

@@ -31,6 +31,7 @@ async def shell(home: Path, text: str) -> asyncio.subprocess.Process:
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("closed", thorough_but(SOME, SOME[-1]))
 async def test_a_node_runs_with_closed_streams(home: Path, closed: str) -> None:
     node = await shell(home, f"{COMMAND} run --home {home} --port 0 {closed}")

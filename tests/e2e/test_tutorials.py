@@ -34,8 +34,6 @@ PAGES = [
     ("tutorial-api.md", None),
     ("coming-from.md", None),
 ]
-FIRST = ("tutorial-chat.md", "TypeScript")
-"""The one that is no thorough test: it is the quickest to build."""
 
 
 class Reader:
@@ -165,11 +163,8 @@ class Reader:
                 node.wait(PATIENCE)
 
 
-@pytest.mark.parametrize(
-    ("page", "tab"),
-    [pytest.param(*each, marks=[] if each == FIRST else pytest.mark.thorough) for each in PAGES],
-    ids=[f"{page}-{tab}" for page, tab in PAGES],
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize(("page", "tab"), PAGES, ids=[f"{page}-{tab}" for page, tab in PAGES])
 def test_the_page_does_what_it_says(
     tmp_path: Path, compiled: Path, development: dict[str, str], page: str, tab: str | None
 ) -> None:

@@ -170,6 +170,7 @@ async def test_a_package_that_never_asks_for_a_message_is_not_installed(
     assert await daemon.ask("packages") == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("content", [b"\0asm\x0d\0\x01\0 cut off"])
 async def test_a_version_that_cannot_be_compiled_leaves_the_old_one_alone(
     start: StartNode, tmp_path: Path, content: bytes

@@ -18,7 +18,7 @@ from tests.e2e.daemon import Daemon
 from tests.e2e.packages import package
 from tests.e2e.waiting import command_line, descendants, until
 from tests.examples import examples
-from tests.tiers import thorough_after
+from tests.tiers import thorough_but
 
 from guesthouse.control.control_client import ask
 
@@ -186,7 +186,7 @@ async def test_a_worker_that_lies_is_replaced_and_its_neighbour_does_not_notice(
         assert (await daemon.ps())[TWO]["restarts"] == 0
 
 
-@pytest.mark.parametrize("flood", thorough_after(1, liar.FLOODS))
+@pytest.mark.parametrize("flood", thorough_but(liar.FLOODS, "lines"))
 async def test_what_a_worker_says_without_end_is_carried_out_while_its_neighbour_is_answered(
     liars: Liars, flood: str
 ) -> None:

@@ -76,6 +76,7 @@ def test_run_prints_one_line_once_it_serves_and_stops_with_0(daemon: Daemon) -> 
     assert not (daemon.home / "control.sock").exists()
 
 
+@pytest.mark.thorough
 def test_ctrl_c_stops_a_node_too(daemon: Daemon) -> None:
     assert daemon.end(signal.SIGINT)[0] == 0
 
@@ -116,6 +117,7 @@ def test_a_running_node_answers_what_it_runs_and_wrote(daemon: Daemon) -> None:
     assert guesthouse("logs", "--home", home, "-n", "1").stdout.count("\n") == 1
 
 
+@pytest.mark.thorough
 def test_the_log_can_be_written_for_programs(tmp_path: Path) -> None:
     daemon = Daemon(tmp_path, "--log-format", "json")
     code, _, err = daemon.end(signal.SIGTERM)
@@ -150,6 +152,7 @@ def test_a_token_is_the_nodes_own_whether_it_runs_or_not(daemon: Daemon, running
     assert claims["username"] == "my.os"
 
 
+@pytest.mark.thorough
 def test_a_token_can_be_for_one_process_and_so_many_channels(daemon: Daemon) -> None:
     scope = ("--process", "chat:chat:guesthouse.os", "--channels", "3")
     token = guesthouse("token", "--home", str(daemon.home), *scope).stdout.strip()
@@ -176,6 +179,7 @@ def test_a_token_is_revoked_whether_the_node_runs_or_not(daemon: Daemon, running
     assert (other.returncode, other.stderr.split(":")[1]) == (1, " not a token of this node")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("running", thorough_after(1, [True, False]))
 def test_all_tokens_are_revoked_whether_the_node_runs_or_not(daemon: Daemon, running: bool) -> None:
     home = str(daemon.home)
@@ -314,6 +318,7 @@ def test_names_that_are_not_utf_8_are_refused_in_one_line(
     assert "defect" not in said
 
 
+@pytest.mark.thorough
 def test_another_password_ends_the_logins_of_the_node_that_runs(daemon: Daemon) -> None:
     home = str(daemon.home)
     assert guesthouse("passwd", "--home", home, stdin="one\n").returncode == 0

@@ -616,6 +616,7 @@ async def test_what_a_package_has_waiting_for_the_disk_is_bounded(tmp_path: Path
         assert refused == MANY - taken
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 async def test_values_that_are_read_together_are_not_all_in_memory_at_once(tmp_path: Path) -> None:
     """Two hundred requests for one value of 8 MiB."""

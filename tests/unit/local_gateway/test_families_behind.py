@@ -2,4 +2,4 @@
 
 from tests.unit.cluster.gateway import scenarios
 
-globals().update(scenarios.of_module("test_families"))
+globals().update(scenarios.again("test_families"))

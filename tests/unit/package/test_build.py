@@ -254,6 +254,7 @@ def test_go_that_is_not_installed_is_named_with_how_to_get_it(
         build_package(folder)
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("go") is None, reason="Go is not installed")
 def test_the_workspace_that_a_build_of_go_writes_is_no_source_and_one_of_the_author_is(

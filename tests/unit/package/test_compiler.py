@@ -165,6 +165,7 @@ async def test_a_component_is_compiled_once_whoever_asks(
     assert started == 1
 
 
+@pytest.mark.thorough
 async def test_a_package_with_many_components_holds_up_another_for_one_of_them(
     guest: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -424,6 +425,7 @@ async def test_a_result_of_which_a_file_is_lost_is_made_anew(lost: str, guest: P
     assert contents(cache_dir) == good
 
 
+@pytest.mark.thorough
 async def test_what_a_component_was_compiled_to_before_does_not_stay_beside_the_new(
     guest: Path, cache_dir: Path
 ) -> None:
@@ -488,7 +490,7 @@ async def test_what_another_node_loads_or_looks_for_is_there_while_it_is_stored_
         assert await other.compiled(guest) == path
 
 
-@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("compiled", thorough_after(1, [False, True]))
 async def test_a_key_with_a_second_name_is_taken_as_another_node_may_be_making_it(
     compiled: bool, guest: Path, cache_dir: Path, tmp_path: Path
 ) -> None:

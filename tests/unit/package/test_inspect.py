@@ -78,7 +78,14 @@ async def test_an_unknown_import_is_named(
 
 @pytest.mark.parametrize(
     ("imports", "names"),
-    [('(import "alone" (func))', "imports 'alone'"), ('(import "module" (core module))', "of the kind 3")],
+    thorough_after(
+        1,
+        [
+            ('(import "alone" (func))', "imports 'alone'"),
+            ('(import "module" (core module))', "of the kind 3"),
+        ],
+        names=2,
+    ),
 )
 async def test_an_import_that_is_no_interface_is_refused(
     imports: str, names: str, guest: Path, cache_dir: Path
@@ -110,6 +117,7 @@ async def test_a_file_that_is_no_component_is_refused(guest: Path, cache_dir: Pa
         await inspect_component(guest, LIMITS, cache_dir)
 
 
+@pytest.mark.thorough
 async def test_more_imports_than_a_process_needs_are_refused(guest: Path, cache_dir: Path) -> None:
     """One interface and its functions: a worker would look at each while no guest runs."""
     functions = [f'(export "f{number}" (func))' for number in range(MAX_IMPORTS - 1)]  # and those types

@@ -147,6 +147,7 @@ async def test_what_no_component_could_hand_back_is_not_taken(
     assert list(cache_dir.iterdir()) == []
 
 
+@pytest.mark.thorough
 async def test_who_hands_back_what_is_no_module_and_then_finds_no_fault_in_it_stores_nothing(
     tmp_path: Path, a: Path, runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -102,6 +102,7 @@ def test_a_new_package_passes_its_own_tests(tmp_path: Path, template: str) -> No
     assert "warning" not in said
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_new_package_is_built(tmp_path: Path) -> None:

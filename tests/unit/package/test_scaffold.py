@@ -151,6 +151,7 @@ def test_a_new_javascript_package_names_the_tools_that_the_tests_use(tmp_path: P
     assert (folder / ".guesthouse/javascript").resolve() == sdk_folder("javascript")
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
 def test_npm_links_the_sdk_and_leaves_it_there(tmp_path: Path) -> None:

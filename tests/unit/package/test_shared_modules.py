@@ -112,6 +112,7 @@ async def test_neither_small_components_nor_modules_of_little_code_share(tmp_pat
     assert not list((tmp_path / "new" / "compiled").glob("*.module"))
 
 
+@pytest.mark.thorough
 async def test_a_component_with_a_faulty_module_is_refused_with_the_engines_reason(
     tmp_path: Path, runs: Runs
 ) -> None:
