@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import pytest
+
 ROOT: Final = Path(__file__).parents[2]
 HOST: Final = ROOT / "host/guesthouse"
 
@@ -68,6 +70,7 @@ def documented() -> dict[str, set[str]]:
     return {folder: set(re.findall(r"`(\w+)`", others)) for folder, others in rows}
 
 
+@pytest.mark.slow
 def test_the_architecture_says_which_folder_imports_which() -> None:
     assert imported() == documented()
 

@@ -16,6 +16,7 @@ A, B, C, EVIL = "a.os", "b.os", "c.os", "evil.os"
 PACKAGE = "app:test.os"
 
 
+@pytest.mark.slow
 async def test_a_package_is_installed_everywhere_under_one_hash(cluster: Cluster, tmp_path: Path) -> None:
     a, b, c = [await cluster.member(name, install_from=[A]) for name in (A, B, C)]
     items = await a.install(write_package(tmp_path / "source"))

@@ -125,6 +125,7 @@ def incompressible(size: int) -> bytes:
     return bytes(144 + byte % 112 for byte in random.Random(7).randbytes(size))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("over", [-1, 0, 1])
 @pytest.mark.parametrize("pieces", [1, 2, 4])
 async def test_what_compression_makes_longer_is_judged_by_what_it_stands_for(
@@ -273,6 +274,7 @@ async def test_every_type_of_push_reaches_the_client(house: House) -> None:
         assert await house.chat.next() == ("gone", channel)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [125, 126, 1023, 1024, 4096])
 @pytest.mark.parametrize("compression", [None, "deflate"])
 async def test_pushes_of_every_size_arrive_whole(house: House, size: int, compression: str | None) -> None:

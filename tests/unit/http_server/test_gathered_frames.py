@@ -17,6 +17,7 @@ TEXT, BINARY = 0, 1
 SIZES = (GATHER_FROM - 1, GATHER_FROM, GATHER_FROM + 1, 65_535, 65_536, 200_000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", Policy)
 @pytest.mark.parametrize("compression", [None, "deflate"])
 async def test_a_client_gets_every_size_as_it_was_pushed(

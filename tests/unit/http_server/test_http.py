@@ -148,6 +148,7 @@ async def test_an_answer_that_http_does_not_allow_becomes_500(
     assert (answer.status_code, answer.text) == (500, "the process gave an answer that HTTP does not allow\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [200, 204, 205, 304, 404, 599])
 async def test_every_final_status_can_be_answered_and_the_connection_goes_on(
     house: House, status: int
@@ -362,6 +363,7 @@ async def test_the_static_content_of_a_process_is_limited_in_all(house: House) -
     assert bind_static("/a", 600) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path",
     [

@@ -19,6 +19,7 @@ pytestmark = [pytest.mark.usefixtures("directly"), BOTH_WAYS]
 BAD = "the process gave an answer that HTTP does not allow\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("response", "status", "body"),
     [

@@ -61,6 +61,7 @@ def give(reader: MessageReader, stream: bytes, chance: random.Random, *, faithfu
     return in_place
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("faithful", [True, False])
 def test_messages_arrive_whole_however_they_are_received(faithful: bool) -> None:
     chance = random.Random(11)

@@ -135,6 +135,7 @@ async def test_a_token_logs_in_for_as_long_as_it_lasts_and_no_longer(house: Hous
     assert "not issued by this node" in wrong.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "content_type", "status"),
     [

@@ -65,6 +65,7 @@ print(client.recv(100).decode())
 """
 
 
+@pytest.mark.slow
 def test_it_opens_connects_executes_and_signals_nothing(tmp_path: Path) -> None:
     cert, key = self_signed(tmp_path)
     secret, control = tmp_path / "secret", tmp_path / "control"

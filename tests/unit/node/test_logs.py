@@ -167,6 +167,7 @@ def test_a_guest_cannot_forge_a_line() -> None:
     assert second.startswith("    ")
 
 
+@pytest.mark.slow
 def test_every_character_that_is_not_seen_is_shown_as_an_escape() -> None:
     hidden = [
         chr(code)

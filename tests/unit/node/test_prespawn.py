@@ -109,6 +109,7 @@ def test_what_cannot_be_spawned_ahead_is_left_to_the_node(
         assert begun.take() is None
 
 
+@pytest.mark.slow
 async def test_a_node_takes_those_that_are_there_and_spawns_the_rest() -> None:
     ahead = Ahead(FAKE_WORKER)
     async with workers(Lines(), ahead) as begun:

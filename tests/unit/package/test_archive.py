@@ -157,6 +157,7 @@ def test_what_comes_out_is_limited_to_the_byte(places: tuple[Path, Path]) -> Non
     unpack(archive, replace(LIMITS, unpacked_bytes=5000), unpack_dir)
 
 
+@pytest.mark.slow
 def test_a_bomb_is_refused_by_its_ratio(places: tuple[Path, Path]) -> None:
     archive, unpack_dir = places
     write_zip(archive, {"a": bytes(50_000_000)})

@@ -42,6 +42,7 @@ def wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiler_process, "sys", SimpleNamespace(executable=str(stand_in)))
 
 
+@pytest.mark.slow
 async def test_the_engine_is_checked_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     await Compiler(folder, LIMITS).check_engine()
     (mark,) = folder.iterdir()

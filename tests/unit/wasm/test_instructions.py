@@ -96,6 +96,7 @@ def forms(opcode: bytes) -> Iterator[bytes]:
         yield opcode + operands
 
 
+@pytest.mark.slow
 def test_every_instruction_that_the_engine_takes_is_read_to_its_end() -> None:
     known = 0
     for form in all_forms():

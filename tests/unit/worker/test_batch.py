@@ -386,6 +386,7 @@ def script(steps: str, channel: int = 1, kind: int = 0, more: bytes = b"") -> Me
     return channel, kind, steps.encode() + more
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [0, 1])
 @pytest.mark.parametrize("step", STEPS)
 def test_each_call_does_the_same_in_a_batch_and_without(pair: Pair, step: str, kind: int) -> None:
@@ -400,6 +401,7 @@ def test_what_was_sent_before_a_guest_trapped_is_sent(pair: Pair, step: str) -> 
     assert [each[0] for each in did] == [*[ToNode.PUSH] * sent, ToNode.EXITED]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "more", [b"", b" \xc3\xa9\xe2\x82\xac", b" \xff", b"\xf0\x9f\x98\x80" * 40, b"\0", b"x" * 40]
 )
@@ -480,6 +482,7 @@ def test_an_allocator_may_do_the_same(workers: Pair, within: str, call: str) -> 
         assert did[-1] == [ToNode.EXITED, ExitCause.TRAP]
 
 
+@pytest.mark.slow
 @settings(
     max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -72,6 +72,7 @@ def workers(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReq
         assert within > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", thorough_but(BLOB_AT, "get-blob", "receive-ws-push"))
 @pytest.mark.parametrize("within", [each for each in WITHIN if "long work" not in each])
 def test_an_allocator_that_is_preempted_does_the_same(workers: Pair, within: str, call: str) -> None:
@@ -80,6 +81,7 @@ def test_an_allocator_that_is_preempted_does_the_same(workers: Pair, within: str
         workers.compare(messages, allocating(within, call))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("puppet", thorough_after(1, PUPPETS))
 @pytest.mark.parametrize("end", ["", *ENDS])
 def test_what_a_guest_does_that_is_preempted_is_the_same(workers: Pair, puppet: str, end: str) -> None:

@@ -144,6 +144,7 @@ def with_kinds(*kinds: str) -> RecordOf:
     return RecordOf((("kind", EnumOf(kinds)), *SEND_ERROR.fields[1:]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("error", "case"),
     [

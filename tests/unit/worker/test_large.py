@@ -43,6 +43,7 @@ def numbers(*values: int) -> str:
     return " ".join(f"(i32.const {value})" for value in values)
 
 
+@pytest.mark.slow
 def test_others_are_answered_while_a_large_state_crosses(own_worker: Worker) -> None:
     echo = own_worker.start(ECHO).started()
     echo.open(1)

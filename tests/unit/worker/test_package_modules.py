@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from guesthouse.core.exit_cause import ExitCause
 from guesthouse.worker.limits.package_modules import MAX_MODULES
 
@@ -38,6 +40,7 @@ def open_files(worker: Worker) -> int:
     return len(os.listdir(f"/proc/{worker.subprocess.pid}/fd"))
 
 
+@pytest.mark.slow
 def test_a_package_has_so_many_modules_in_a_worker_and_others_start_all_the_same(worker: Worker) -> None:
     compiled = worker.compiled(with_modules(MODULES))
     before = open_files(worker)

@@ -45,6 +45,8 @@ from .guests import (
 from .process import NODE, Worker
 from .process import Guest as Started
 
+pytestmark = pytest.mark.slow
+
 TEXT_KIND, BINARY_KIND = 0, 1
 SIZE: Final = 100_000
 _AT: Final = 6000

@@ -337,6 +337,7 @@ MALFORMED: tuple[Any, ...] = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("malformed", MALFORMED, ids=range(len(MALFORMED)))
 async def test_what_is_no_message_is_refused_whole_and_logged(pair: Pair, malformed: Any) -> None:
     body = malformed if isinstance(malformed, bytes) else msgspec.msgpack.encode(malformed)
