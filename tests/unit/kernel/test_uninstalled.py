@@ -22,6 +22,7 @@ from guesthouse.link.schema import Message
 from guesthouse.link.to_worker import Stop
 from guesthouse.node.installer import Installer
 from guesthouse.node.node import Node
+from guesthouse.node.running_packages import RunningPackages
 from guesthouse.package.compile.compiler import Compiler
 from guesthouse.package.store.installed import Installed, Version, read_installed, write_installed
 
@@ -118,7 +119,7 @@ async def test_a_process_that_ends_by_itself_meanwhile_does_not_keep_the_others_
         state=house.state,
         http=house.http,
         modules=house.timer,
-        packages=[],
+        running=RunningPackages(),
         not_loaded={},
         log=house.log,
         settings=SimpleNamespace(node="home.os"),
