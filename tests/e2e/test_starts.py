@@ -25,8 +25,8 @@ NOT_NEEDED: Final = (
 """Loaded by the nodes that need them, when they do: with TLS or other nodes, with a file of settings, when somebody
 logs in.
 """
-PUT_OFF: Final = ("csv", "email.message", "logging.handlers")
-"""Of what is put off (`cli/run.py`): what those modules would load."""
+PUT_OFF: Final = ("csv", "email.message", "html.entities", "logging.handlers")
+"""Of what is put off (`cli/main.py`, `cli/run.py`): what those modules would load."""
 
 
 def test_a_node_is_ready_without_what_it_does_not_need(tmp_path: Path) -> None:

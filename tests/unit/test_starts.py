@@ -37,10 +37,12 @@ IN_NO_WORKER: Final = (
         "http",
         "importlib.metadata",
         "inspect",
+        "ipaddress",
         "logging",
+        "platform",
         "sqlite3",
     ),
-    *("ssl", "subprocess", "tempfile", "wasmtime"),
+    *("ssl", "subprocess", "tempfile", "textwrap", "wasmtime"),
     *(
         "guesthouse.http_server",
         "guesthouse.kernel",

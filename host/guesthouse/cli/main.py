@@ -1,5 +1,6 @@
 """The `guesthouse` command. Each subcommand imports what it needs when it runs, so that `--help` is fast."""
 
+# ruff: noqa: E402 - what comes first makes the rest quicker to load
 from __future__ import annotations
 
 import gc
@@ -7,6 +8,12 @@ import os
 import sys
 from importlib import import_module
 from typing import Final
+
+from guesthouse.core.late_modules import PLATFORM, put_off
+
+put_off("platform", **PLATFORM)
+for _name in ("textwrap", "tokenize"):  # of `click` and `linecache`, for help and tracebacks
+    put_off(_name)
 
 import click
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from guesthouse.node.prespawn import PrespawnedWorkers
 
 
-UNUSED: Final = ("importlib.metadata", "logging.config", "http.client", "uvicorn")
+UNUSED: Final = ("html", "http.client", "http.cookies", "importlib.metadata", "logging.config", "uvicorn")
 """What libraries load for what a node does not use of them; `uvicorn` itself loads its supervisor of subprocesses."""
 
 

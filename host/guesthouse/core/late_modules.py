@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from _thread import RLock
+from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec, module_from_spec
-from threading import RLock
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
+
+PLATFORM: Final[dict[str, Callable[[], str]]] = {"system": lambda: os.uname().sysname}
+"""What `uuid` asks of `platform` while it is imported, which msgspec has it."""
 
 _lock = RLock()
 
 
-def put_off(name: str) -> None:
+def put_off(name: str, **known: object) -> None:
     """Have the import of a module find it without executing it. Nothing happens when it is there already.
+
+    Args:
+        name: of the module.
+        known: what it has already, for who uses that while being imported itself.
 
     Unlike `importlib.util.LazyLoader` this serves packages, too, whose submodules are imported for themselves.
     """
@@ -21,7 +30,7 @@ def put_off(name: str) -> None:
     if spec is None or spec.loader is None:
         return
     module = module_from_spec(spec)
-    vars(module)["__getattr__"] = _Execution(module, spec)
+    vars(module).update(known, __getattr__=_Execution(module, spec))
     sys.modules[name] = module
     parent, _, last = name.rpartition(".")
     if parent:

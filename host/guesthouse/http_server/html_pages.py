@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 from collections.abc import Sequence
-from html import escape
 from typing import Final
 from urllib.parse import quote
 
@@ -76,6 +76,11 @@ OWN_ORIGIN_SCRIPT: Final = (
     f"'sha256-{base64.b64encode(hashlib.sha256(_TRY_OWN_ORIGIN.encode()).digest()).decode()}'"
 )
 """Content-Security-Policy source of the script of `own_origin_page`."""
+
+
+def escape(text: str) -> str:
+    """`html.escape`, whose module has a table of all entities and is loaded when a page is shown first."""
+    return html.escape(text)
 
 
 def _page(title: str, content: str, *, wide: bool = False, head: str = "") -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,7 +51,7 @@ def slice_seconds(thread: int = 0) -> float:
 
 
 def _get(thread: int) -> list[int] | None:
-    numbers = _CALLS.get(platform.machine())
+    numbers = _CALLS.get(os.uname().machine)
     attributes = ctypes.create_string_buffer(_ATTRIBUTES.size)
     if numbers is None or _libc.syscall(numbers[_GET], thread, attributes, _ATTRIBUTES.size, 0):
         return None
@@ -64,4 +63,4 @@ def _set(seconds: float) -> None:
     attributes = _get(0)
     if attributes is not None and attributes[_POLICY] in _NORMAL:
         attributes[_RUNTIME] = round(seconds * 1e9)
-        _libc.syscall(_CALLS[platform.machine()][_SET], 0, _ATTRIBUTES.pack(*attributes), 0)
+        _libc.syscall(_CALLS[os.uname().machine][_SET], 0, _ATTRIBUTES.pack(*attributes), 0)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
 import struct
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -54,7 +53,7 @@ def restrict(more: Mapping[str, AllowedCall] = _NO_MORE) -> tuple[str, ...]:
     Returns:
         What this kernel or machine cannot restrict, a line each.
     """
-    machine = platform.machine()
+    machine = os.uname().machine
     if machine not in _MACHINES:
         return (f"there is no system call filter for {machine}: workers can open sockets",)
     architecture, audit_number, call = _MACHINES[machine]

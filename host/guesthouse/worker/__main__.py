@@ -10,6 +10,12 @@ gc.disable()  # until all is loaded, which stays
 # Where msgspec does not find it, it takes the same names from `typing`: it is slow to load, and loads `inspect`.
 sys.modules["typing_extensions"] = None  # type: ignore[assignment] # so an import of it fails
 
+from guesthouse.core.late_modules import PLATFORM, put_off
+
+put_off("platform", **PLATFORM)
+for _name in ("ipaddress", "textwrap"):  # of `urllib` and msgspec, for what a worker does not do
+    put_off(_name)
+
 import json
 import os
 import signal

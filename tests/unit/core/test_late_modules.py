@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib
+import platform
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from guesthouse.core.late_modules import put_off
+from guesthouse.core.late_modules import PLATFORM, put_off
 
 Write = Callable[..., None]
 
@@ -43,6 +44,21 @@ def test_a_module_is_executed_when_something_of_it_is_used(write: Write) -> None
         del sys.late_executed  # type: ignore[attr-defined] # the module made it
     with pytest.raises(AttributeError, match="NOTHING"):
         _ = late.NOTHING
+
+
+def test_what_is_known_of_it_does_not_have_it_executed(write: Write) -> None:
+    write("__init__.py", "VALUE = 7\nOTHER = 8\n")
+    put_off("late", VALUE=6)
+    late: Any = importlib.import_module("late")
+    assert late.VALUE == 6
+    assert late.OTHER == 8
+    assert late.VALUE == 7
+
+
+def test_what_is_known_of_platform_is_as_it_says() -> None:
+    assert {name: getattr(platform, name)() for name in PLATFORM} == {
+        name: told() for name, told in PLATFORM.items()
+    }
 
 
 def test_a_part_of_a_package_is_imported_without_the_package(write: Write) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum
 from struct import Struct
-from textwrap import indent
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -16,7 +15,7 @@ from guesthouse.wasm.abi.lower_flat import flatten
 from guesthouse.wasm.abi.lower_memory import Fields, optional_bytes, room, store
 from guesthouse.wasm.abi.lower_scalars import convert
 from guesthouse.wasm.abi.memory import LinearMemory
-from guesthouse.wasm.abi.source_code import code_of
+from guesthouse.wasm.abi.source_code import code_of, indented
 from guesthouse.wasm.abi.traps import misaligned
 from guesthouse.wasm.abi.value_budget import has_handles, needs_meter
 from guesthouse.wasm.engine.native import slots as views_of
@@ -232,7 +231,7 @@ def _lowering(
     write = " else: write_value(value, where, memory)\n"
     if isinstance(type_, OptionOf) and type_.some in (STRING, ListOf(U8)):
         source, names = optional_bytes(type_, shape)
-        write, scope = f" else:\n  at = where\n{indent(source, ' ')}", scope | names
+        write, scope = f" else:\n  at = where\n{indented(source, ' ')}", scope | names
     body = f""" if where & {outside}: misaligned(where, {shape.align})
  if where + {size} > memory.size: memory.check(where, {size})
  if value is constant: memory.view[where] = 0
@@ -253,7 +252,7 @@ def _of_forms(
         filler = _filler(type_, shape, form, resource_number, scope)
         if filler is not None:
             scope[f"form{number}"] = form
-            source += f"  {word} value[0] is form{number}:\n{indent(filler, '  ')}"
+            source += f"  {word} value[0] is form{number}:\n{indented(filler, '  ')}"
             word = "elif"
     rest = "write_value(expand(value), where, memory)\n"
     return source + (f"  {rest}" if word == "if" else f"  else: {rest}")

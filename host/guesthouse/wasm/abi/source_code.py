@@ -17,6 +17,11 @@ def code_of(text: str, name: str) -> CodeType:
     return _kept(text, name) if len(text) <= MOST_CHARACTERS else compile(text, name, "exec")
 
 
+def indented(text: str, by: str) -> str:
+    """Lines of source, further to the right."""
+    return "".join(f"{by}{line}" for line in text.splitlines(keepends=True))
+
+
 @lru_cache(MOST_KEPT)
 def _kept(text: str, name: str) -> CodeType:
     return compile(text, name, "exec")

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from struct import Struct
-from textwrap import indent
 from typing import Any, Final
 
 from guesthouse.wasm.abi.layout import core_signature
 from guesthouse.wasm.abi.lift import ArgumentLimit, ResourceNumber
 from guesthouse.wasm.abi.signatures import Lifting, Slots, lowering
-from guesthouse.wasm.abi.source_code import code_of
+from guesthouse.wasm.abi.source_code import code_of, indented
 from guesthouse.wasm.abi.value_budget import has_pointers
 from guesthouse.wasm.core.core_capi import RAW_SIZE, TAGGED_OF, TAGGED_SIZE
 from guesthouse.wasm.engine.fiber import CURRENT
@@ -109,7 +108,9 @@ def whole_call(
     }
     source = _BLOCKING if function.blocks else _PLAIN
     lower = where + lower
-    text = source.format(lift=indent(lift, " "), arguments=arguments, lower=indent(lower, " "), finish=lower)
+    text = source.format(
+        lift=indented(lift, " "), arguments=arguments, lower=indented(lower, " "), finish=lower
+    )
     exec(code_of(text, "<host call>"), names)  # noqa: S102 - no names from a component
     callback: Callable[..., Any] = names["callback"]
     return callback
