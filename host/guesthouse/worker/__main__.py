@@ -18,6 +18,7 @@ for _name in ("ipaddress", "textwrap"):  # of `urllib` and msgspec, for what a w
 
 import json
 import os
+import select
 import signal
 import socket
 from typing import TYPE_CHECKING, Final
@@ -50,6 +51,13 @@ def _memory(descriptors: str | None) -> WorkerMemory | None:
     return WorkerMemory(tuple(map(int, descriptors.split(","))))
 
 
+def _has_come(link: socket.socket) -> bool:
+    """Whether the node has written to the link, or closed it."""
+    poller = select.poll()
+    poller.register(link, select.POLLIN)
+    return bool(poller.poll(0))
+
+
 def main(arguments: list[str], load: Callable[[], type[WorkerLoop]] = _loop) -> int:
     """Serve the link on the descriptor from the node, confined as the node says.
 
@@ -72,6 +80,7 @@ def main(arguments: list[str], load: Callable[[], type[WorkerLoop]] = _loop) -> 
         from guesthouse.wasm.engine import epoch_timer
 
         loop = load()
+        from guesthouse.worker.calls import prepare_frequent
     except Exception as error:
         if not lacks_addresses(error):
             raise
@@ -85,6 +94,8 @@ def main(arguments: list[str], load: Callable[[], type[WorkerLoop]] = _loop) -> 
         keep_large_buffers()
         worker = loop(link, lane=None if memory is None else of_worker(memory))
         privileges.check_kept(kept)
+        if not _has_come(link):  # the node takes longer to start
+            prepare_frequent()
         worker.run()
     except GuesthouseError as error:
         print(error, file=sys.stderr)

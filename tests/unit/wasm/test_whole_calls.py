@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 from wasmtime import wat2wasm
 
+from guesthouse.wasm.abi import source_code
 from guesthouse.wasm.core import host_calls, instance
 from guesthouse.wasm.core.core_fiber import CoreFiber
 from guesthouse.wasm.core.host_calls import as_core_call
 from guesthouse.wasm.core.whole_calls import whole_call
 from guesthouse.wasm.engine.host_functions import HostFunction
 from guesthouse.wasm.plan.linking import MAX_CALLS
-from guesthouse.worker.calls import ENTRIES, RUN, HostCalls
+from guesthouse.worker.calls import ENTRIES, RUN, HostCalls, prepare_frequent
+from guesthouse.worker.served import contract
 
 from ...boundary.components import MEMORY
 from ...boundary.harness import PENDING, Calls, apart, fiber_of, finish_step, guest, let_block
@@ -116,6 +118,33 @@ def test_the_second_waits_as_the_first_does(compiled: list[Any], own_allocator: 
             fiber.answer(lambda answer=answer: answer)  # type: ignore[misc]
         finish_step(fiber)
     assert len(compiled) == 1
+
+
+def test_what_a_worker_has_prepared_is_compiled_for_no_component(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the types of the contract: what the tests' own guests import is less of some."""
+    sources: list[str] = []
+
+    def noted(text: str, name: str, mode: str) -> Any:
+        sources.append(name)
+        return compile(text, name, mode)
+
+    def linked() -> list[str]:
+        sources.clear()
+        calls = ("messaging.receive", "messaging.get-blob", "http-server.send-ws-push")
+        types = {
+            name: type_ for functions in contract.FUNCTIONS.values() for name, type_ in functions.items()
+        }
+        text = process(calls, RECEIVE_FOR_EVER, types=types)
+        apart(bytes(wat2wasm(text)), HostCalls(), *ENTRIES)
+        return sources
+
+    monkeypatch.setattr(source_code, "compile", noted, raising=False)
+    source_code._kept.cache_clear()
+    assert linked().count("<host call>") == 3
+    source_code._kept.cache_clear()
+    prepare_frequent()
+    assert "<host call>" in sources
+    assert "<host call>" not in linked()
 
 
 def test_a_function_that_is_lowered_often_in_one_way_is_converted_for_once(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from guesthouse.wasm.core.host_calls import as_core_call
 from guesthouse.wasm.engine.host_functions import Destructor, HostFunction
 from guesthouse.wasm.engine.imports import where_is
 from guesthouse.wasm.errors import LinkFailure
@@ -73,6 +74,21 @@ class HostCalls:
     def resource(self, interface: str, name: str) -> int | None:
         """The number of a resource type; only WASI has resources."""
         return wasi.RESOURCES.get(name) if interface.startswith(wasi.PREFIX) else None
+
+
+def prepare_frequent() -> None:
+    """Compile the calls of each message for the types of the contract, which nearly all components have: the first of
+    them is then linked sooner. Takes some milliseconds.
+    """
+    for interface, calls in _CALLS.items():
+        for name, function in calls.items():
+            if function.frequent:
+                type_ = contract.FUNCTIONS[interface][name]
+                as_core_call(function, type_, None, _no_resource, whole=True)
+
+
+def _no_resource(_: object) -> int:
+    raise LookupError("no call of each message passes a resource")
 
 
 def offered(interface: str, name: str) -> bool:
