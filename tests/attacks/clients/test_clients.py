@@ -19,8 +19,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest.fixture(scope="module")
 def settings() -> dict[str, object]:
-    """Room for 16 messages that are as large as may be."""
-    return {"connections_unfinished_bytes": 16 * MIB}
+    """Room for 16 messages that are as large as may be, and little time for clients that answer no close frame."""
+    return {"connections_unfinished_bytes": 16 * MIB, "connections_close_seconds": 1}
 
 
 async def test_thousands_of_handshakes_at_once_are_all_answered(attacker: Attacker) -> None:

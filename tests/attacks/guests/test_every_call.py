@@ -37,7 +37,7 @@ async def no_fault_of_the_host(scene: Scene, process_id: str) -> None:
     assert not [line["text"] for line in lines if "fault of the host" in line["text"] or "\n" in line["text"]]
 
 
-@pytest.mark.parametrize("interface", thorough_but(CALLS, "system"))
+@pytest.mark.parametrize("interface", thorough_but(CALLS, "capabilities"))
 @tried_again
 async def test_no_length_of_anything_in_any_call_harms_others(scene: Scene, interface: str) -> None:
     calls = all_calls(interface)
