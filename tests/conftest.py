@@ -94,6 +94,8 @@ _ONLY: Final = {AGAIN: FAILED, "disturbed": DISTURBED}.get(os.environ.get("TESTS
 """The list of the only tests to run, if not all."""
 _IN_TURN: Final = "measures"
 """The group of those marked `alone`: one process runs them, one after the other, and first."""
+_WITH_BROWSER: Final = "browser"
+"""The group of those that share Chromium: one process starts it, and Playwright."""
 WHOLLY_THOROUGH: Final = re.compile(
     r"^pytestmark = (pytest\.mark\.thorough$|\[\s*pytest\.mark\.thorough,)|\bscenarios\.again\(", re.MULTILINE
 )
@@ -217,6 +219,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.alone)
         if item.get_closest_marker("alone"):
             item.add_marker(pytest.mark.xdist_group(_IN_TURN))
+        elif "chromium" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group(_WITH_BROWSER))
         elif _shares_a_fixture(item):
             item.add_marker(pytest.mark.xdist_group(file))
         elif not with_nodes and not item.get_closest_marker("slow"):

@@ -21,7 +21,7 @@ RESTARTS: Final = int(os.environ.get("GUESTHOUSE_RESTARTS", examples(20)))
 CLIENTS: Final = 4
 ENOUGH: Final = 100
 """Answers that each client gets between two restarts."""
-pytestmark = pytest.mark.timeout(PATIENCE + 5 * RESTARTS)
+pytestmark = [pytest.mark.thorough, pytest.mark.timeout(PATIENCE + 5 * RESTARTS)]
 
 
 async def test_with_clients_in_python(start: StartNode) -> None:
@@ -60,7 +60,6 @@ async def goes_on(daemon: Daemon, script: asyncio.Task[object], wanted: int) -> 
     return await until(received, lambda count: count >= wanted or script.done(), "the client goes on")
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
 async def test_with_a_client_in_javascript(start: StartNode, encrypted: bool) -> None:
     restarts = RESTARTS // 2

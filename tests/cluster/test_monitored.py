@@ -93,6 +93,7 @@ async def test_what_strangers_send_is_counted_by_what_was_wrong_with_it(pair: Pa
     await until(dropped, lambda found: all(found.values()), "each is counted")
 
 
+@pytest.mark.thorough
 async def test_a_node_without_nats_says_so(pair: Pair) -> None:
     url = await listener(pair.one)
 

@@ -170,6 +170,7 @@ async def test_tokens_open_what_they_opened_and_no_more(start: StartNode, made: 
     assert "was revoked" in await refused(node, VERSIONS, renewed)
 
 
+@pytest.mark.thorough
 async def test_logins_last_or_have_to_be_made_again_as_the_changelog_says(
     start: StartNode, made: Made
 ) -> None:

@@ -6,6 +6,8 @@ import json
 from contextlib import AsyncExitStack
 from typing import Any
 
+import pytest
+
 from .clients import bound
 from .conftest import StartNode
 from .daemon import Daemon
@@ -40,6 +42,7 @@ async def test_channels_that_a_process_closes_by_number_or_path_leave_its_set(st
         assert await kept.ask(b"still there") == b"still there"
 
 
+@pytest.mark.thorough
 async def test_lists_may_have_65536_elements_and_pushes_go_to_any_number_of_channels(
     start: StartNode,
 ) -> None:

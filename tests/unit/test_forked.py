@@ -17,6 +17,7 @@ from tests import forked
 from tests.e2e.daemon import environment
 from tests.e2e.waiting import until
 from tests.patience import PATIENCE
+from tests.tiers import thorough_after
 
 pytestmark = pytest.mark.slow
 
@@ -64,16 +65,19 @@ async def ran_anew(
 
 @pytest.mark.parametrize(
     "arguments",
-    [
-        ("--version",),
-        ("--help",),
-        ("run", "--help"),
-        ("ps",),
-        ("ps", "--home", "nowhere"),
-        ("build", "nothing"),
-        ("no-command",),
-        ("config", "--home", "there"),
-    ],
+    thorough_after(
+        3,
+        [
+            ("--version",),
+            ("--help",),
+            ("run", "--help"),
+            ("ps",),
+            ("ps", "--home", "nowhere"),
+            ("build", "nothing"),
+            ("no-command",),
+            ("config", "--home", "there"),
+        ],
+    ),
     ids=" ".join,
 )
 async def test_it_writes_and_ends_as_a_new_interpreter_does(

@@ -228,7 +228,7 @@ def test_without_a_node_commands_say_how_to_start_one(command: str, tmp_path: Pa
 @pytest.mark.parametrize(
     ("arguments", "content", "complaint"),
     thorough_after(
-        2,
+        1,
         [
             (["missing.wasm"], None, "missing.wasm"),
             (["empty.wasm"], b"", "empty.wasm"),
@@ -299,7 +299,7 @@ def test_a_body_that_is_not_utf_8_is_refused_before_a_node_is_asked(tmp_path: Pa
 @pytest.mark.parametrize(
     "arguments",
     thorough_after(
-        2,
+        1,
         [
             *(
                 (command, b"\xff")

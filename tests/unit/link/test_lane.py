@@ -170,6 +170,7 @@ def test_a_region_is_free_again_if_memory_is_too_short_to_tell_of_it(
     assert ends.worker.place(to_node.Push(1, 2, 1, BIG)).offset == 0
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_messages_arrive_as_they_were_sent_whatever_their_sizes(ends: Ends) -> None:
     chance = random.Random(7)

@@ -116,6 +116,7 @@ def passes(folder: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.parametrize("template", thorough_but([*of("typescript"), *of("javascript")], "typescript"))
 def test_a_new_javascript_package_passes_its_own_test_and_what_is_in_it_can_be_built(

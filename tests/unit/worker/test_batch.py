@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.examples import examples
-from tests.tiers import thorough_but
+from tests.tiers import thorough_after, thorough_but
 from tests.wire import ToNode, ToWorker
 
 from guesthouse.core.exit_cause import ExitCause
@@ -307,7 +307,7 @@ class Pair:
         return did
 
 
-@pytest.fixture(params=PUPPETS)
+@pytest.fixture(params=thorough_after(1, PUPPETS))
 def pair(workers: Pair, request: pytest.FixtureRequest) -> Pair:
     workers.puppet = PUPPETS[request.param]
     return workers

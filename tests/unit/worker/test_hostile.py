@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.tiers import thorough_after
 from tests.wire import ToWorker, to_node
 
 from guesthouse.core.exit_cause import ExitCause
@@ -199,7 +200,7 @@ FLOODS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("flood", FLOODS)
+@pytest.mark.parametrize("flood", thorough_after(5, FLOODS))
 def test_a_guest_that_sends_a_hundred_megabytes_where_a_word_belongs_ends_or_is_refused(
     own_worker: Worker, flood: str
 ) -> None:
