@@ -53,5 +53,10 @@ def test_a_node_is_ready_without_what_it_does_not_need(tmp_path: Path) -> None:
             finally:
                 node.send_signal(signal.SIGTERM)
     assert ready.startswith(b"ready "), log.read_text()
-    assert {"guesthouse.node.node", "uvicorn.server", "websockets.http11"} <= modules
+    assert {
+        "guesthouse.node.node",
+        "guesthouse.package.compile.read_ahead",
+        "uvicorn.server",
+        "websockets.http11",
+    } <= modules
     assert modules.intersection((*NOT_NEEDED, *PUT_OFF)) == set()

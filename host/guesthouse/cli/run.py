@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from guesthouse.linux.service_manager import ServiceManager
     from guesthouse.node.node import Node
     from guesthouse.node.prespawn import PrespawnedWorkers
+    from guesthouse.package.compile.read_ahead import ReadAhead
 
 
 UNUSED: Final = ("html", "http.client", "http.cookies", "importlib.metadata", "logging.config", "uvicorn")
@@ -99,16 +100,17 @@ def run(
     passed = _passed_sockets()
     _give_up_rights(inspectable=settings.inspectable or settings.dev)
 
-    from guesthouse.node.prespawn import PrespawnedWorkers
+    from guesthouse.node.prespawn import PrespawnedWorkers, read_ahead
 
-    with PrespawnedWorkers(settings) as prespawned:  # what is imported from here on loads beside the workers
+    # What is imported from here on loads beside the workers, and then beside the reading of what they are to run.
+    with PrespawnedWorkers(settings) as prespawned, read_ahead(settings, packages) as ahead:
         import asyncio
 
         import uvloop
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             try:
-                ending = runner.run(_run(settings, load, packages, prespawned, passed, consent=yes))
+                ending = runner.run(_run(settings, load, packages, prespawned, ahead, passed, consent=yes))
             finally:
                 for _, each in passed:  # the node may not have come to them
                     each.close()
@@ -123,6 +125,7 @@ async def _run(
     load: partial[Settings],
     arguments: tuple[str, ...],
     prespawned: PrespawnedWorkers,
+    ahead: ReadAhead,
     passed: Sequence[tuple[str, socket]],
     *,
     consent: bool,
@@ -142,7 +145,7 @@ async def _run(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ending.stop)
     try:
-        await _serve(settings, load, arguments, prespawned, passed, ending, manager, consent=consent)
+        await _serve(settings, load, arguments, prespawned, ahead, passed, ending, manager, consent=consent)
     except asyncio.CancelledError:
         if not ending.begun:
             raise
@@ -155,6 +158,7 @@ async def _serve(
     load: partial[Settings],
     arguments: tuple[str, ...],
     prespawned: PrespawnedWorkers,
+    ahead: ReadAhead,
     passed: Sequence[tuple[str, socket]],
     ending: Ending,
     manager: ServiceManager,
@@ -176,8 +180,9 @@ async def _serve(
 
     loop = asyncio.get_running_loop()
     listeners = Listeners(passed)
+    ahead.finish()
     async with (
-        Node(settings, prespawned=prespawned, listeners=listeners) as node,
+        Node(settings, prespawned=prespawned, listeners=listeners, cache=ahead.cache) as node,
         Reloader(node, load) as reloader,
         contextlib.AsyncExitStack() as stack,
     ):

@@ -47,6 +47,7 @@ from guesthouse.node.installer import Installer, finish_purge
 from guesthouse.node.log import Log
 from guesthouse.node.offline_installer import tidy
 from guesthouse.node.prespawn import PrespawnedWorkers, command_of_workers, placement
+from guesthouse.package.compile.cache import CompileCache
 from guesthouse.package.compile.compiler import Compiler
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class Node(CommandedNode):
         prespawned: workers that were spawned before; their creator ends those that are left.
         listeners: its listening sockets; by default it makes its own.
         clock: the time that guests see.
+        cache: the compile cache of its home, if there is one already; by default it makes its own.
 
     Raises:
         HomeError: on entry: the home cannot be used, or another node uses it.
@@ -88,10 +90,12 @@ class Node(CommandedNode):
         prespawned: PrespawnedWorkers | None = None,
         listeners: Listeners | None = None,
         clock: Clock | None = None,
+        cache: CompileCache | None = None,
     ) -> None:
         super().__init__(settings, listeners, clock)
         self.client_drain = ClientDrain(self)
         self._terminal = terminal
+        self._cache = cache
         self._ahead = (prespawned or PrespawnedWorkers(settings)).take
         self._stack = AsyncExitStack()
         self._cluster_stack = AsyncExitStack()
@@ -147,7 +151,8 @@ class Node(CommandedNode):
         await self._predecessor.load()
         self._children = Children(state, modules.forget)
         compiler = self.compiler = Compiler(
-            home.compiled, settings.package, log, self._begins_to_compile, settings.process
+            *(home.compiled, settings.package, log, self._begins_to_compile, settings.process),
+            cache=self._cache,
         )
         await compiler.check_engine()
         restore = partial(capability_store.restore, state)

@@ -1,18 +1,22 @@
-"""Spawns the first workers before the node has loaded its own code, so that both start in parallel. How many workers
-the settings ask for, and their command line, is therefore decided here.
+"""What begins before the node has loaded its own code, so that both go on in parallel: the first workers, and reading
+compiled components. How many workers the settings ask for, and their command line, is therefore decided here.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from guesthouse.core.config import Settings
 from guesthouse.core.home import Home
 from guesthouse.kernel.workers.placement import Isolation, Placement
 from guesthouse.kernel.workers.worker_process import WorkerSubprocess, spawn, worker_command
+
+if TYPE_CHECKING:
+    from guesthouse.package.compile.read_ahead import ReadAhead
 
 
 class PrespawnedWorkers:
@@ -65,6 +69,27 @@ def command_of_workers(settings: Settings, home: Home) -> list[str]:
             "inspectable": settings.inspectable or settings.dev,
         }
     )
+
+
+def read_ahead(settings: Settings, arguments: Sequence[str]) -> ReadAhead:
+    """Reads the compiled components of the packages that are installed or named on the command line.
+
+    Args:
+        settings: with `home` set.
+        arguments: as on the command line.
+    """
+    from guesthouse.package.compile.read_ahead import ReadAhead
+    from guesthouse.package.store.installed import read_installed
+
+    home = Home(Path(settings.home))
+
+    def folders() -> set[Path]:
+        named = {Path(argument.rpartition("=")[2]).resolve() for argument in arguments}
+        unpacked = home.unpacked.resolve()
+        current = (item.current.hash for item in read_installed(home.path).packages.values())
+        return named.union(unpacked / each for each in current)
+
+    return ReadAhead(home.compiled, folders)
 
 
 def _worker_count(settings: Settings) -> int:

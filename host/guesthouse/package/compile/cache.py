@@ -25,6 +25,7 @@ from msgspec import Struct
 from guesthouse.core.config import MIB
 from guesthouse.core.json_text import read_json
 from guesthouse.package.compile.description import Description
+from guesthouse.package.compile.digest_cache import DigestCache
 from guesthouse.package.compile.mac import MacKey
 from guesthouse.package.compile.private_files import Digests, UntrustedFile, copy, new_file, read_private
 from guesthouse.package.compile.shared_modules import MAC_SUFFIX, SharedModules
@@ -39,6 +40,9 @@ MOST_NOTE_COMMAS: Final = MAX_NOTE_BYTES // 16
 
 MAX_MODULES: Final = 1024
 """Core modules per component."""
+
+_DIGESTS_SUFFIX: Final = ".digests"
+"""Beside the folder, which workers can read: it contains paths of components."""
 
 _NOTE_SUFFIX: Final = ".json"
 _WHOLE_SUFFIX: Final = ".cwasm"
@@ -106,8 +110,11 @@ class CompileCache:
         self.folder = folder
         self._engine_key = engine_key
         self.key = MacKey(folder.with_name(folder.name + ".key"))
-        self._digests = Digests()
-        self.modules: Final = SharedModules(folder, engine_key, self.key, self._digests)
+        self.digests: Final = Digests()
+        """Of its files."""
+        self.components: Final = DigestCache(folder.with_name(folder.name + _DIGESTS_SUFFIX), self.key)
+        """Digests of the components that were compiled."""
+        self.modules: Final = SharedModules(folder, engine_key, self.key, self.digests)
         """Shared modules."""
         self._in_use: set[str] = set()
         """Entries in use, by their files' common stem."""
@@ -165,16 +172,30 @@ class CompileCache:
         # Also now, because its component may never be stored.
         self._prune()
 
+    def files_of(self, digest: str) -> list[Path]:
+        """The files that `find` will hash, as far as one knows before: whether they are what was stored is to be found.
+
+        Raises:
+            OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, UntrustedFile: the component is
+                not in the cache, or `find` will refuse it.
+        """
+        stem = f"{digest}-{self._engine_key}"
+        _, layout = self._read_note(stem)
+        return [*self._paths(stem, layout), *map(self.modules.path, layout.shared.values())]
+
     def _checked(self, stem: str) -> tuple[Artifact, _Layout]:
-        note = read_json(read_private(self._note(stem), MAX_NOTE_BYTES), MAX_NOTE_BYTES, MOST_NOTE_COMMAS)
-        layout = _Layout.from_note(note)
+        note, layout = self._read_note(stem)
         paths = self._paths(stem, layout)
         if any(map(os.path.lexists, self._also_read(stem, layout))):
             raise UntrustedFile("there are additional files")
-        content = {path.name: self._digests.of(path) for path in paths}
+        content = {path.name: self.digests.of(path) for path in paths}
         if not self.key.holds(note["mac"], _KIND, content, layout.to_note(), note["description"]):
             raise UntrustedFile("the content is different")
         return Artifact(paths[0], Description.from_json(note["description"])), layout
+
+    def _read_note(self, stem: str) -> tuple[Any, _Layout]:
+        note = read_json(read_private(self._note(stem), MAX_NOTE_BYTES), MAX_NOTE_BYTES, MOST_NOTE_COMMAS)
+        return note, _Layout.from_note(note)
 
     def store(self, digest: str, made: Made, shared: Mapping[int, str]) -> Artifact:
         """Move compiler output in the folder into the cache. The note makes it atomic.
@@ -191,7 +212,7 @@ class CompileCache:
             parts = self._split(made, unfinished)
             if shared:
                 parts.insert(1, self._naming(shared, unfinished))
-            content = {path.name: self._digests.of(part) for path, part in zip(paths, parts, strict=True)}
+            content = {path.name: self.digests.of(part) for path, part in zip(paths, parts, strict=True)}
             plain = made.description.to_json()
             mac = self.key.mac(_KIND, content, layout.to_note(), plain)
             written = unfinished.enter_context(new_file(self.folder))
@@ -253,7 +274,7 @@ class CompileCache:
     def _delete(self, stem: str, *but: Path) -> None:
         # The note first: without it nothing is trusted.
         for each in (self._note(stem), *(set(self._all_of(stem)) - set(but))):
-            self._digests.forget(each)
+            self.digests.forget(each)
             each.unlink(missing_ok=True)
 
     def _prune(self) -> None:

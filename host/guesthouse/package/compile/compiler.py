@@ -24,7 +24,6 @@ from guesthouse.package.compile.cache import Artifact, CompileCache, Made
 from guesthouse.package.compile.compile_turns import CompileTurns
 from guesthouse.package.compile.compiler_process import CompileRun, Failed
 from guesthouse.package.compile.description import Description
-from guesthouse.package.compile.digest_cache import DigestCache
 from guesthouse.package.compile.job import Task
 from guesthouse.package.compile.private_files import UntrustedFile, copy, new_file
 from guesthouse.package.errors import CompileError, CompileUnfinished
@@ -32,9 +31,6 @@ from guesthouse.package.format.header import HEADER_BYTES, magic_fault
 from guesthouse.wasm.engine.engines import engine_key, layout_key
 
 _T = TypeVar("_T")
-
-_DIGEST_CACHE: Final = ".digests"
-"""Beside the cache's folder, which workers can read: it contains paths of components."""
 
 _CHECKED: Final = ".engine-"
 """Starts the name of a file that says which engine was checked."""
@@ -54,6 +50,7 @@ class Compiler:
         log: LogPort | None = None,
         begins: Callable[[Path], None] = lambda component: None,
         process: ProcessLimits | None = None,
+        cache: CompileCache | None = None,
     ) -> None:
         """Args:
         cache_dir: where results are kept; created when needed, private to this user.
@@ -61,15 +58,16 @@ class Compiler:
         log: for cached files that are not what was stored.
         begins: called with each component that has to be compiled.
         process: the limits under which components run; the settings' defaults by default.
+        cache: the cache in that folder, if there is one already, which may have hashed some of its files.
         """
         self._limits = limits
         self._process = process or ProcessLimits()
         self._log = log
         self._begins = begins
-        self._cache = CompileCache(cache_dir, engine_key())
-        self._digests = DigestCache(cache_dir.with_name(cache_dir.name + _DIGEST_CACHE), self._cache.key)
-        """By component: each process that starts requests its own."""
+        self._cache = cache or CompileCache(cache_dir, engine_key())
+        self._digests = self._cache.components
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """By component: each process that starts requests its own."""
         # One at a time: a compile uses all CPUs and has its own memory limit, and shared modules are compiled once.
         self._turns = CompileTurns()
         self.compiles = 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
@@ -15,7 +16,14 @@ from threading import Lock
 from typing import Any, Final
 
 from guesthouse.package.compile.mac import MacKey
-from guesthouse.package.compile.private_files import Digests, Stamp, UntrustedFile, new_file, read_private
+from guesthouse.package.compile.private_files import (
+    Digests,
+    Stamp,
+    UntrustedFile,
+    new_file,
+    read_private,
+    stamp_of,
+)
 
 MOST_KEPT: Final = 1024
 """Files; those hashed longest ago are dropped."""
@@ -44,9 +52,7 @@ class DigestCache(Digests):
     def of_open(self, path: Path, file: BufferedReader) -> str:
         """See `Digests`."""
         with self._lock:
-            if not self._loaded:
-                self._loaded = True
-                self._known = self._load()
+            self._load()
             if path not in self._read_only and os.fstatvfs(file.fileno()).f_flag & os.ST_RDONLY:
                 # Images contain their files' times, so another image may have the same ones.
                 self._read_only.add(path)
@@ -74,7 +80,26 @@ class DigestCache(Digests):
                 written.write_text(text, encoding="ascii")
                 written.rename(self._kept_in)
 
-    def _load(self) -> dict[Path, tuple[Stamp, str]]:
+    def are_kept(self) -> bool:
+        """Whether an earlier run has left any."""
+        return self._kept_in.exists()
+
+    def unchanged(self) -> Iterator[tuple[Path, str]]:
+        """The files whose digests are known and that have not changed since, with these."""
+        with self._lock:
+            self._load()
+            known = dict(self._known)
+        for path, (stamp, digest) in known.items():
+            with suppress(OSError):
+                if stamp_of(path.stat()) == stamp:
+                    yield path, digest
+
+    def _load(self) -> None:
+        if not self._loaded:
+            self._loaded = True
+            self._known = self._kept()
+
+    def _kept(self) -> dict[Path, tuple[Stamp, str]]:
         with suppress(OSError, ValueError, KeyError, TypeError, UntrustedFile, RecursionError):
             read: Any = json.loads(read_private(self._kept_in, _MOST_BYTES))
             if self._key.holds(read["mac"], _KIND, read["digests"]):

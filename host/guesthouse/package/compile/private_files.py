@@ -52,7 +52,7 @@ class Digests:
         """The digest of an open file, private or not."""
         now = time.time_ns()
         status = os.fstat(file.fileno())
-        stamp = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+        stamp = stamp_of(status)
         known = self._known.get(path)
         if known is not None and known[0] == stamp:
             return known[1]
@@ -62,9 +62,22 @@ class Digests:
             self._known[path] = stamp, digest
         return digest
 
+    def known(self, path: Path) -> tuple[Stamp, str] | None:
+        """What is known of a file that was read."""
+        return self._known.get(path)
+
+    def learn(self, path: Path, stamp: Stamp, digest: str) -> None:
+        """Take over what another object of this class knew of a file."""
+        self._known[path] = stamp, digest
+
     def forget(self, path: Path) -> None:
         """The file was deleted."""
         self._known.pop(path, None)
+
+
+def stamp_of(status: os.stat_result) -> Stamp:
+    """What shows whether a file has changed."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def read_private(path: Path, limit: int, *, linked: bool = False) -> bytes:
