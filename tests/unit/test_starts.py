@@ -92,6 +92,19 @@ def test_a_worker_is_ready_without_what_it_does_not_need() -> None:
     assert modules.intersection(IN_NO_WORKER) == set()
 
 
+def test_the_collector_goes_through_nothing_that_a_node_has_loaded() -> None:
+    script = """
+import gc
+from guesthouse.cli.run import _no_passes
+with _no_passes():
+    import guesthouse.node.node
+    loaded, during = len(gc.get_objects()), gc.isenabled()
+print(loaded > 10_000, during, len(gc.get_objects()) < 100, gc.isenabled())
+"""
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stdout == "True False True True\n"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["ps", "channels", "explain", "restart"])
 def test_a_command_asks_a_node_without_what_it_does_not_need(command: str, tmp_path: Path) -> None:
