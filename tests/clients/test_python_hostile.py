@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from tests.e2e.clients import ECHO_C
 from tests.e2e.conftest import StartNode
 from tests.patience import PATIENCE
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from guesthouse_client import (
@@ -80,6 +81,29 @@ async def test_a_close_that_cannot_be_sent_leaves_the_channel_as_it_was(code: in
         await channel.send("goes on")
         await channel.close(4000, "r" * 123)
         assert channel.state.value == "closed"
+
+
+async def flooding(socket: ServerConnection) -> None:
+    """Takes one message, says so, and sends many."""
+    await socket.recv()
+    await socket.send(opened())
+    while "ping" not in str(await socket.recv()):
+        pass
+    await socket.send(control(type="pong", received=1))
+    with suppress(ConnectionClosed):
+        for _ in range(8000):
+            await socket.send("x" * 1000)
+        await socket.wait_closed()
+
+
+async def test_a_close_does_not_wait_behind_what_nobody_receives() -> None:
+    async with (
+        node(flooding) as url,
+        asyncio.timeout(PATIENCE / 2),
+        connect(url, token="t", **QUICK) as channel,
+    ):
+        await channel.send("flood")
+    assert channel.state is State.CLOSED
 
 
 async def test_a_token_function_that_fails_before_the_channel_opens_is_asked_again_and_then_named() -> None:

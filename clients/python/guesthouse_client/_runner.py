@@ -326,10 +326,18 @@ class Runner:
         if socket is None:
             return
         try:
-            async with asyncio.timeout(self._options.close_seconds):
+            async with asyncio.timeout(self._options.close_seconds), asyncio.TaskGroup() as tasks:
+                tasks.create_task(_throw_away(socket))
                 await socket.close(code, reason)
         except TimeoutError:
             pass
         finally:
             socket.transport.abort()
             self._left.discard(socket)
+
+
+async def _throw_away(socket: ClientConnection) -> None:
+    """Read what still comes: where nobody does, the answer to a close frame is not read either."""
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            await socket.recv()
