@@ -4,8 +4,6 @@ An outcome of None means success. Errors are names, such as a case of `bind-erro
 capability.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Final, TypeAlias, TypeVar, get_args
 

@@ -1,7 +1,5 @@
 """Messages from a worker to the node. Workers run untrusted code, so these are validated while they are decoded."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta

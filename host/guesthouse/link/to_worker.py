@@ -1,7 +1,5 @@
 """Messages from the node to a worker."""
 
-from __future__ import annotations
-
 from typing import TypeAlias
 
 from guesthouse.link.calls import Outcome

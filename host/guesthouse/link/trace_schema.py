@@ -4,8 +4,6 @@ A message of a trace is a kind of its own on the link (`TracedPush` beside `Push
 it. A worker names a trace by the number that the node gave it.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Final, Literal, TypeAlias
 
 from msgspec import Meta

@@ -1,8 +1,6 @@
 """Resource usage of a run, as reported by its worker."""
 
-from __future__ import annotations
-
-from typing import Final
+from typing import Final, Self
 
 from msgspec.structs import replace
 
@@ -27,7 +25,7 @@ class Usage(Message, frozen=True):
     lines_dropped: U64 = 0
     """Log lines dropped for exceeding its rate."""
 
-    def after(self, earlier: Usage) -> Usage:
+    def after(self, earlier: Self) -> Self:
         """Add the totals of earlier runs."""
         return replace(
             self,
