@@ -60,6 +60,7 @@ async def test_the_types_are_right_and_are_what_the_package_exports() -> None:
     assert (code, out) == (0, "")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("libraries", thorough_after(1, ["es2023,dom", "es2023"]))
 async def test_uses_of_the_types_are_checked(tmp_path: Path, libraries: str) -> None:
     """What the declarations refuse is refused, with the types of browsers and without: they are not `any`."""

@@ -189,6 +189,7 @@ async def test_connections_break_anywhere_and_each_message_comes_once(
     assert clients.received > faulty.cuts
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(PATIENCE * 2 + CUTS)
 async def test_workers_are_killed_amid_the_cuts_and_cost_the_message_in_hand_and_nothing_else(
     start: StartNode,

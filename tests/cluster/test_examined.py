@@ -125,6 +125,7 @@ async def test_a_card_that_is_not_renewed_is_found(
     assert found.status == status
 
 
+@pytest.mark.thorough
 async def test_an_authority_that_is_away_is_found(pair: Pair) -> None:
     listed = list((await rows(pair.two)).values())
     (found,) = cluster_checks.authority(listed)

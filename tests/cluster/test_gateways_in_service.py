@@ -177,6 +177,7 @@ async def test_clients_of_a_drained_gateway_are_told_at_a_rate_and_the_process_o
     await nodes.reached()
 
 
+@pytest.mark.thorough
 async def test_a_drain_of_a_gateway_that_is_cancelled_leaves_the_others_where_they_are(nodes: Nodes) -> None:
     async with nodes.clients(CLIENTS) as clients:
         draining = asyncio.create_task(nodes.gateway.cli("drain", "--rate", "5"))

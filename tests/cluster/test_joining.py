@@ -191,6 +191,7 @@ async def joined(one: Daemon, node: str, home: Path) -> Path:
     return home
 
 
+@pytest.mark.thorough
 async def test_a_node_leaves_and_the_others_are_told(pair: tuple[Daemon, Daemon]) -> None:
     one, two = pair
     held = await cluster(one.home, "leave")
@@ -286,6 +287,7 @@ async def test_nats_that_lost_its_data_is_given_the_cards_again(
         await sees(three, ONE, TWO)
 
 
+@pytest.mark.thorough
 async def test_a_node_with_another_name_than_in_its_cluster_does_not_start(
     nats: Server, new_home: NewHome
 ) -> None:

@@ -52,7 +52,7 @@ async def refused(home: Path, *packages: str | Path, flags: tuple[str, ...] = ("
 @pytest.mark.parametrize(
     ("content", "says"),
     thorough_after(
-        4,
+        2,
         [
             (CORE_MODULE, "is a core module, not a component: build it with"),
             (b"Hello, I am a text.\n", "is text, not a component: build"),
@@ -288,6 +288,7 @@ async def test_inspect_says_why_a_component_cannot_run_here(
     assert "exports no guesthouse:process/guest@0.1.0" in shown["problems"][1]
 
 
+@pytest.mark.thorough
 async def test_a_token_of_a_node_that_does_not_run_opens_a_channel_once_it_does(start: StartNode) -> None:
     daemon = await start("echo-c")
     assert await daemon.terminate() == 0

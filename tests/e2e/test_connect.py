@@ -160,6 +160,7 @@ async def test_a_terminal_shows_no_control_character(node: Daemon) -> None:
     assert shown == b"red \\x1b[31m\r\n"
 
 
+@pytest.mark.thorough
 async def test_a_bound_path_of_a_node_with_tls(shared: StartNode, tmp_path: Path) -> None:
     certificate, key = self_signed(tmp_path, "node.example")
     daemon = await shared("echo-c", flags=["--tls-cert", str(certificate), "--tls-key", str(key)])

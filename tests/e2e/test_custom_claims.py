@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 import httpx
+import pytest
 from tests.certificates import TRUSTS_NOBODY
 from tests.patience import PATIENCE
 from tests.resume_client import ResumableClient
@@ -46,6 +47,7 @@ async def test_claims_that_are_no_small_object_are_an_error_of_the_command_line(
             assert (ran.code, why in ran.stderr) == (1, True), ran.stderr
 
 
+@pytest.mark.thorough
 async def test_claims_stay_with_the_channel_over_runs_of_the_process_and_of_the_node(
     start: StartNode,
 ) -> None:

@@ -232,6 +232,7 @@ async def test_why_a_process_died_is_said(browser: Browser, node: Daemon) -> Non
     await expect(page.locator(".title .pill")).to_have_text("running")
 
 
+@pytest.mark.thorough
 async def test_a_package_is_dropped_confirmed_installed_and_rolled_back(
     browser: Browser, node: Daemon, tmp_path: Path
 ) -> None:

@@ -124,7 +124,7 @@ async def test_an_edit_of_any_file_is_answered_while_the_channel_stays_open(
 @pytest.mark.parametrize(
     ("broken", "told"),
     thorough_after(
-        2,
+        1,
         [
             (
                 "WORD = 'x'\ndef broken(:\n",

@@ -134,6 +134,7 @@ async def test_a_bare_component_is_run_again_unless_it_says_otherwise(
     assert (item["restarts"], item["on_exit"]) == ((1, "restart") if state == "running" else (0, "none"))
 
 
+@pytest.mark.thorough
 async def test_what_follows_a_component_is_known_or_refused(tmp_path: Path) -> None:
     component = package("puppet") / "build/puppet.wasm"
     for argument, said in (

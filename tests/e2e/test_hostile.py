@@ -71,7 +71,7 @@ async def daemon(start: StartNode) -> Daemon:
 @pytest.mark.parametrize(
     ("word", "told"),
     thorough_after(
-        4,
+        2,
         [
             ("trap", "trapped: wasm `unreachable` instruction executed"),
             ("loop", "ran out of time: "),

@@ -7,6 +7,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from .conftest import StartNode
 from .protocol_forms import do
 from .test_http_protocol import room, speaking
@@ -56,6 +58,7 @@ async def test_what_makes_no_sense_is_malformed_and_harms_nothing(start: StartNo
             assert await client.receive() == "fine"
 
 
+@pytest.mark.thorough
 async def test_errors_that_calls_of_the_contract_cannot_have_are_said(start: StartNode) -> None:
     daemon = await start("pusher")
     async with speaking(daemon, "json") as speaker, room(daemon, "a") as client:

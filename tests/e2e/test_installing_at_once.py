@@ -91,6 +91,7 @@ async def stored(node: Node) -> bytes | str | None:
     return await answer
 
 
+@pytest.mark.thorough
 async def test_what_an_uninstalled_package_stored_is_dropped_later(node: Node, tmp_path: Path) -> None:
     with pytest.raises(PackageError, match=NOTHING):
         await node.installer.uninstall(PACKAGE, drop_state=True)
@@ -242,6 +243,7 @@ async def test_a_process_that_is_restarted_while_its_package_is_uninstalled_is_g
         await restart()
 
 
+@pytest.mark.thorough
 async def test_a_restart_that_comes_while_its_package_is_uninstalled_starts_nothing(
     node: Node, tmp_path: Path
 ) -> None:

@@ -98,6 +98,7 @@ async def test_what_this_node_does_not_have_fails_at_once(
     assert other_node == "failed 0"
 
 
+@pytest.mark.thorough
 @BOTH
 async def test_a_child_gets_what_it_asks_for_and_grants_what_it_says(
     start: StartNode, asker_of: Callable[[Era], Path], era: Era
@@ -120,6 +121,7 @@ async def test_a_child_gets_what_it_asks_for_and_grants_what_it_says(
         assert refused == "failed not-authorised say welcome", "a right of its own is no right to message it"
 
 
+@pytest.mark.thorough
 @BOTH
 async def test_a_receiver_sees_the_capabilities_that_came(
     start: StartNode, asker_of: Callable[[Era], Path], era: Era

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 
+import pytest
 from tests.patience import tried_again, within
 
 from .clients import COUNTER, ECHO, ECHO_C, RECORDER, ROGUE, Client, bound, close_of, registered
@@ -136,6 +137,7 @@ async def test_channels_outlive_a_worker_that_is_killed(start: StartNode) -> Non
     await daemon.no_channels()
 
 
+@pytest.mark.thorough
 async def test_processes_of_one_worker_go_on_when_another_worker_is_killed(start: StartNode) -> None:
     daemon = await start("echo-c", "rogue", workers=2)
     token = await daemon.token()

@@ -158,6 +158,7 @@ async def test_a_gateway_that_hangs_is_replaced(start: StartNode) -> None:
         assert await client.ask("hello") == "hello"
 
 
+@pytest.mark.thorough
 async def test_gateways_end_with_the_node_and_clients_are_told(start: StartNode) -> None:
     daemon = await start("echo-c", flags=TWO)
     token = await daemon.token()
@@ -269,6 +270,7 @@ async def test_gateways_are_confined_and_have_no_files_but_sockets(start: StartN
         assert variables(each.pid) <= {"PYTHONPATH", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONHOME", "TMPDIR"}
 
 
+@pytest.mark.thorough
 async def test_addresses_are_counted_over_all_gateways(start: StartNode) -> None:
     daemon = await start("echo-c", flags=TWO, settings={"connections_per_address": 4})
     token = await daemon.token()

@@ -66,7 +66,7 @@ async def metrics(url: str, accept: str = "") -> dict[tuple[str, str], float]:
     }
 
 
-@pytest.mark.parametrize("accept", ["", OPEN_METRICS], ids=["prometheus", "openmetrics"])
+@pytest.mark.parametrize("accept", thorough_after(1, ["", OPEN_METRICS]), ids=["prometheus", "openmetrics"])
 async def test_what_passes_through_a_node_is_counted(start: StartNode, accept: str) -> None:
     daemon = await start("echo-c", settings=MONITORED)
     url = await listener(daemon)

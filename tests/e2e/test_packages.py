@@ -63,6 +63,7 @@ async def test_what_is_installed_runs_at_once_and_after_the_next_start(
         assert await client.ask("again") == "again"
 
 
+@pytest.mark.thorough
 async def test_a_folder_and_its_archive_are_the_same_content(start: StartNode, tmp_path: Path) -> None:
     daemon = await start()
     folder, archive = version_of_echo(tmp_path, "0.2.0"), tmp_path / "echo.zip"
@@ -227,6 +228,7 @@ async def at_a_terminal(daemon: Daemon, answer: str, *arguments: str | Path) -> 
     return code, shown.decode()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("running", thorough_after(1, [True, False]))
 async def test_at_a_terminal_the_operator_is_asked(start: StartNode, tmp_path: Path, running: bool) -> None:
     daemon = await start()
@@ -246,6 +248,7 @@ async def test_at_a_terminal_the_operator_is_asked(start: StartNode, tmp_path: P
     assert item["version"] == "0.3.0"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("running", thorough_after(1, [True, False]))
 async def test_a_rollback_shows_how_rights_change(start: StartNode, tmp_path: Path, running: bool) -> None:
     daemon = await start()

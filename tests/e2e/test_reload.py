@@ -63,6 +63,7 @@ async def test_edited_source_is_built_and_swapped_in_with_the_channel_open(
         assert [item["channel_id"] for item in await daemon.channels(ECHO_C)] == [client.channel_id]
 
 
+@pytest.mark.thorough
 async def test_a_package_that_was_not_built_is_built_first(start: StartNode, tmp_path: Path) -> None:
     folder = shutil.copytree(package("echo-c"), tmp_path / "echo-c", ignore=shutil.ignore_patterns("build"))
     daemon = await start(folder, flags=["--dev"])
@@ -85,6 +86,7 @@ async def test_sources_that_changed_while_no_node_ran_are_built_first(
         assert await client.ask("now") == "changed"
 
 
+@pytest.mark.thorough
 async def test_what_was_built_before_is_served_when_its_sources_are_broken(
     start: StartNode, tmp_path: Path
 ) -> None:

@@ -199,6 +199,7 @@ async def test_a_worker_is_killed_while_the_client_is_away_and_what_waited_for_i
     await daemon.no_channels()
 
 
+@pytest.mark.thorough
 async def test_a_package_is_upgraded_while_the_client_is_away_and_each_message_is_answered_once(
     start: StartNode, tmp_path: Path
 ) -> None:

@@ -133,6 +133,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         yield World(net, nodes)
 
 
+@pytest.mark.thorough
 async def test_a_request_with_a_capability_goes_there_and_its_response_comes_back(world: World) -> None:
     assert await world.ask(ONE, A, f"ask {TWO}@{OPEN} 20 say hello") == "hello"
     # open of two.os may not message a of one.os, until a hands it the right to

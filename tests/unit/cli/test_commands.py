@@ -107,6 +107,7 @@ def test_a_port_in_use_is_said_in_one_line(daemon: Daemon, tmp_path: Path) -> No
     assert "Traceback" not in second.stderr
 
 
+@pytest.mark.thorough
 def test_a_running_node_answers_what_it_runs_and_wrote(daemon: Daemon) -> None:
     home = str(daemon.home)
     assert json.loads(guesthouse("ps", "--home", home, "--json").stdout) == []
@@ -125,6 +126,7 @@ def test_the_log_can_be_written_for_programs(tmp_path: Path) -> None:
     assert {json.loads(line)["source"] for line in err.splitlines()} == {"node"}
 
 
+@pytest.mark.thorough
 def test_logs_follow_until_the_node_stops(daemon: Daemon) -> None:
     follow = subprocess.Popen(
         [*GUESTHOUSE, "logs", "-f", "--home", str(daemon.home)],
@@ -143,6 +145,7 @@ def test_logs_follow_until_the_node_stops(daemon: Daemon) -> None:
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("running", thorough_after(1, [True, False]))
 def test_a_token_is_the_nodes_own_whether_it_runs_or_not(daemon: Daemon, running: bool) -> None:
     if not running:

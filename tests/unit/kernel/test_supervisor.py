@@ -421,6 +421,7 @@ def environment_of(os_pid: int) -> set[str]:
     return {entry.partition("=")[0] for entry in entries if entry}
 
 
+@pytest.mark.thorough
 @IMPATIENT
 async def test_a_process_is_not_blamed_for_the_time_in_which_its_own_worker_starts(house: House) -> None:
     placement = Placement(Isolation.PACKAGE, 1, 2)

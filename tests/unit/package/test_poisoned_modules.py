@@ -233,7 +233,7 @@ async def test_a_poisoned_module_is_compiled_anew_for_whoever_wants_it(
     assert all(attacked.name in line and "compiling it again" in line for line in log.lines)
 
 
-@pytest.mark.parametrize("change", thorough_after(2, ["none", "another", "outside", "added", "note"]))
+@pytest.mark.parametrize("change", thorough_after(1, ["none", "another", "outside", "added", "note"]))
 async def test_which_modules_a_component_shares_is_not_changed(
     change: str, cache_dir: Path, a: Path, tmp_path: Path
 ) -> None:
