@@ -218,7 +218,11 @@ class Home:
             )
 
     def remember_node(self, node: str) -> None:
-        """Store the name of the node that runs here, for commands that work without it."""
+        """Store the name of the node that runs here, for commands that work without it, unless it is there already: to
+        sync a file takes longer than all else that a start does with the home.
+        """
+        if self.remembered_node() == node and not self._node.is_symlink():
+            return
         try:
             atomic_file.replace(self._node, f"{node}\n".encode())
         except OSError as error:

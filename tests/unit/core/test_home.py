@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from guesthouse.core import private
+from guesthouse.core import atomic_file, private
 from guesthouse.core.home import Home, HomeError, is_of_a_node
 
 
@@ -79,6 +79,23 @@ def test_the_name_of_the_node_is_remembered(tmp_path: Path) -> None:
     assert home.remembered_node() is None
     home.remember_node("my.os")
     assert home.remembered_node() == "my.os"
+    home.remember_node("other.os")
+    assert home.remembered_node() == "other.os"
+
+
+def test_the_name_of_the_node_is_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To sync it takes as long as much of a start."""
+    home = Home(tmp_path)
+    home.remember_node("my.os")
+    written: list[Path] = []
+    monkeypatch.setattr(atomic_file, "replace", lambda path, _: written.append(path))
+    Home(tmp_path).remember_node("my.os")
+    assert written == []
+    (tmp_path / "link").write_text("my.os")
+    (tmp_path / "node.name").unlink()
+    (tmp_path / "node.name").symlink_to(tmp_path / "link")
+    home.remember_node("my.os")
+    assert written == [tmp_path / "node.name"]
 
 
 def modes(folder: Path) -> dict[str, int]:
