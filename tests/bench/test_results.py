@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from charts import curves, write_charts
 from report import rendered
 from results import Column, Effort, Goal, Result, Table, figure, shown
 
@@ -66,17 +67,23 @@ def test_less_effort_keeps_the_first_places_of_a_curve() -> None:
     assert (Effort(scale=0.5).count(10), Effort(scale=0.0).count(10)) == (5, 2)
 
 
-def test_a_curve_is_in_order_whatever_its_rows_are() -> None:
+@pytest.fixture
+def charts() -> Any:
+    """What draws them: to import it takes a second, which each process of a run would spend."""
+    return import_module("charts")
+
+
+def test_a_curve_is_in_order_whatever_its_rows_are(charts: Any) -> None:
     table = Table("sizes", [RATE], chart="lines", x="bytes")
     for size in (4096, 16):
         table.add(f"Guesthouse: {size}", messages_s=float(size))
-    assert curves(table, "messages/s") == {"Guesthouse": [(16, [16.0]), (4096, [4096.0])]}
+    assert charts.curves(table, "messages/s") == {"Guesthouse": [(16, [16.0]), (4096, [4096.0])]}
 
 
-def test_charts_of_the_same_figures_are_the_same(tmp_path: Path) -> None:
-    (first,) = write_charts(a_result(), tmp_path)
+def test_charts_of_the_same_figures_are_the_same(tmp_path: Path, charts: Any) -> None:
+    (first,) = charts.write_charts(a_result(), tmp_path)
     before = first.read_bytes()
-    write_charts(a_result(), tmp_path)
+    charts.write_charts(a_result(), tmp_path)
     assert first.read_bytes() == before
 
 
