@@ -9,13 +9,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser as Chromium
 from playwright.async_api import Playwright, async_playwright
 from tests import forked
+from tests.patience import PATIENCE
 
 from guesthouse.package.compile.mac import MacKey
 from guesthouse.testing.node_subprocess import cache_folder
@@ -33,10 +34,6 @@ class StartNode(Protocol):
     async def __call__(self, *packages: str | Path, **options: Any) -> Daemon: ...
 
 
-_ENDING_SECONDS: Final = 2.0
-"""For what was told to end, and is waited for by nobody."""
-
-
 @pytest.fixture(scope="session", autouse=True)
 def nothing_left_over() -> Iterator[None]:
     """No subprocess outlives the tests."""
@@ -47,7 +44,7 @@ def nothing_left_over() -> Iterator[None]:
         found = alive(descendants(os.getpid()) - before)
         return [each for each in found if each.pid != forked.server_pid()]
 
-    end = time.monotonic() + _ENDING_SECONDS
+    end = time.monotonic() + PATIENCE  # nobody waits for what was told to end, as parts of Chromium are
     while left() and time.monotonic() < end:
         time.sleep(0.05)
     names = [command_line(each.pid) for each in left()]
