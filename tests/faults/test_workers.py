@@ -11,8 +11,10 @@ from random import Random
 from typing import Final
 
 import pytest
+from tests.e2e.clients import ECHO_C, Client, registered
 from tests.e2e.conftest import StartNode
 from tests.e2e.daemon import Daemon
+from tests.e2e.packages import package
 from tests.e2e.waiting import until
 from tests.patience import tried_again, within
 
@@ -109,6 +111,44 @@ async def test_killed_workers_cost_the_message_in_hand_and_nothing_else(start: S
         assert len(await daemon.channels()) == len(writers)
     sent = sum(writer.last_sent for writer in writers)
     print(f"{number + 1} kills, {sent} messages, {total} lost in hand")
+
+
+_IN_A_BURST: Final = 20_000
+_BURSTS: Final = 6
+
+
+async def test_a_worker_that_is_killed_in_a_burst_costs_the_message_in_hand_and_nothing_else(
+    start: StartNode,
+) -> None:
+    """Of a guest that has more messages at once than its worker tells the node of at a time."""
+    daemon = await start(package("echo-c"), workers=1, settings=AT_ONCE)
+    lines, moments = LogTail(daemon.home), chances("when in a burst")
+    async with registered(daemon, ECHO_C, await daemon.token(), compression=None) as client:
+        for _ in range(_BURSTS):
+            (worker,) = await ready_workers(daemon, 1)
+            killed = asyncio.Event()
+            sending = asyncio.create_task(_burst(client, killed))
+            answers = [int(await client.receive()) for _ in range(moments.randrange(1, _IN_A_BURST // 4))]
+            os.kill(worker, signal.SIGKILL)
+            said, _ = await hit(lines, "was killed by signal 9")
+            killed.set()
+            while answers[-1] < _IN_A_BURST:
+                answers.append(int(await client.receive()))
+            await sending
+            assert answers == sorted(set(answers)), "repeated, or in another order"
+            lost = set(range(_IN_A_BURST)) - set(answers)
+            assert len(lost) <= 1, f"{len(lost)} from {min(lost)} on"
+            if lost:
+                named = f"the push of channel {client.channel_id} is not delivered again"
+                assert any(named in text for text in said[ECHO_C]), said
+
+
+async def _burst(client: Client, killed: asyncio.Event) -> None:
+    """Send numbers all at once, and one more when the worker is killed, which is not in hand then."""
+    for number in range(_IN_A_BURST):
+        await client.send(str(number))
+    await killed.wait()
+    await client.send(str(_IN_A_BURST))
 
 
 @pytest.mark.alone  # how soon is measured

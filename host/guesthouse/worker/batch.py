@@ -36,7 +36,7 @@ _write_state: Final = Struct("<7I").pack_into
 _CLOSED: Final = (0, 0, 0, 0, 0, 0, 0)
 _write_settings: Final = Struct("<3I").pack_into
 _write_head: Final = Struct("<IIIIIi").pack_into
-_read_sent: Final = Struct("<3I").unpack_from
+_read_sent: Final = Struct("<4I").unpack_from
 
 MOST_BYTES: Final = WASM_PAGE // 2
 """Of the messages of a batch; what the guest sends may take the rest of the page."""
@@ -184,37 +184,34 @@ class Batch:
         fiber.calls += calls
         if by_call:
             self._judge(most - taken, calls)
-        if taken:
-            if taken > most:
-                raise _broken()
-            inbox = guest.inbox
-            for _ in range(taken - 1):
-                inbox.popleft()
-            message = inbox.popleft()
-            if type(message) is not Received:
-                raise _broken()
-            if not guest.taken:
-                guest.outgoing.note_consumer(guest)
-            guest.taken += taken
-            guest.channel_id = message.channel_id
-            guest.blob = guest.last_blob = (None, message.payload)
-            guest.slice_budget = guest.limits.cpu_seconds_per_message
-        # Last: it may write to the node, which has to know by then that the messages were taken.
-        if sent_end > self._sent_at:
-            self._send(view, sent_end)
+        self._carry_out(view, sent_end, taken, most)
         return bool(allocating)
 
-    def _send(self, view: memoryview, sent_end: int) -> None:
+    def _carry_out(self, view: memoryview, sent_end: int, taken: int, most: int) -> None:
+        """Receive and send in the order in which the guest did. The node hears of each message just before what was
+        sent after it: if the worker dies, or the guest is ended for what it sent, those behind are delivered again.
+
+        Args:
+            view: of the module's memory.
+            sent_end: where what the guest sent ends.
+            taken: messages that it received.
+            most: messages that it was handed.
+        """
         guest = self._guest
-        handle, channels, add, most = guest.handle, guest.channels, guest.outgoing.add, self._most
-        at = self._sent_at
-        if sent_end > len(view):
+        handle, channels, add, longest = guest.handle, guest.channels, guest.outgoing.add, self._most
+        at, received = self._sent_at, 0
+        if taken > most or sent_end > len(view):
             raise _broken()
         while at < sent_end:
-            channel_id, kind, size = _read_sent(view, at)
+            channel_id, kind, size, before = _read_sent(view, at)
             at += layout.SENT
+            if before != received:
+                if not received < before <= taken:
+                    raise _broken()
+                self._receive(before - received)
+                received = before
             left = channels.get(channel_id, -1) - size - PUSH_OVERHEAD
-            if left < 0 or size > most or kind > _BINARY or at + size > sent_end:
+            if left < 0 or size > longest or kind > _BINARY or at + size > sent_end:
                 raise _broken()
             payload = view[at : at + size].tobytes()
             if kind == _TEXT and not payload.isascii():
@@ -225,6 +222,24 @@ class Batch:
             channels[channel_id] = left
             add(Push(handle, channel_id, kind, payload), size)
             at = (at + size + 3) & -4
+        if taken > received:
+            self._receive(taken - received)
+
+    def _receive(self, count: int) -> None:
+        """The guest received so many messages, of which the last is in hand."""
+        guest = self._guest
+        inbox = guest.inbox
+        for _ in range(count - 1):
+            inbox.popleft()
+        message = inbox.popleft()
+        if type(message) is not Received:
+            raise _broken()
+        if not guest.taken:
+            guest.outgoing.note_consumer(guest)
+        guest.taken += count
+        guest.channel_id = message.channel_id
+        guest.blob = guest.last_blob = (None, message.payload)
+        guest.slice_budget = guest.limits.cpu_seconds_per_message
 
     def _judge(self, left: int, calls: int) -> None:
         """A batch of which much is left was made in vain: leave more and more messages to the host until the next one,

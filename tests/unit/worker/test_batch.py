@@ -306,7 +306,7 @@ class Pair:
             perform(worker, messages, path, warm, ends, **limits) for worker in (self.batched, self.plain)
         )
         assert did == expected
-        return did
+        return did[0]
 
 
 @pytest.fixture(params=thorough_after(1, PUPPETS))
@@ -333,9 +333,9 @@ def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 
 def perform(
     worker: Worker, messages: list[Message], path: Path, pushes: int, ends: int, **limits: Any
-) -> list[list[Any]]:
-    """All that a guest does with these messages, in order, and how it ends. With the first two it sends so many, and it
-    says so often that it is at an end.
+) -> tuple[list[list[Any]], int | None]:
+    """All that a guest does with these messages, in order, and how it ends; and how many it took, if it did not go on.
+    With the first two it sends so many, and it says so often that it is at an end.
     """
     worker.forget()
     guest = worker.start(path, log_lines_per_second=100_000, **limits)
@@ -354,11 +354,15 @@ def perform(
     last = [ToWorker.PUSH, guest.handle, base + 5, 0, b" z"]
     worker.send(*operations, last)
     done: list[list[Any]] = []
+    consumed = 0
     while not done or (done[-1][0] != ToNode.EXITED and done.count(["end"]) < ends):
-        done += [found for each in taken(worker, guest) if (found := shown(each, base)) is not None]
-    if done[-1][0] != ToNode.EXITED:
-        guest.stop()
-    return done
+        operations = taken(worker, guest)
+        consumed += sum(each[2] for each in operations if each[0] == ToNode.CONSUMED)
+        done += [found for each in operations if (found := shown(each, base)) is not None]
+    if done[-1][0] == ToNode.EXITED:
+        return done, consumed  # the others are delivered again
+    guest.stop()
+    return done, None
 
 
 def taken(worker: Worker, guest: Guest) -> list[list[Any]]:

@@ -56,5 +56,5 @@ CREDIT: Final = 20
 PAYLOAD: Final = 24
 """Where the payload begins."""
 
-SENT: Final = 12
-"""Of a message that the guest sends: bytes of its head, which are channel, kind and size."""
+SENT: Final = 16
+"""Of a message that the guest sends: bytes of its head, which are channel, kind, size, and `TAKEN` when it was sent."""

@@ -320,6 +320,7 @@ def _module(layout: tuple[int, ...]) -> bytes:
     (i32.store $batch offset=0 (local.get $end) (local.get $channel))
     (i32.store $batch offset=4 (local.get $end) (local.get $kind))
     (i32.store $batch offset=8 (local.get $end) (local.get $size))
+    (i32.store $batch offset=12 (local.get $end) (i32.load $batch (i32.const {TAKEN})))
     (i32.store $batch (i32.const {SENT_END})
       (i32.and
         (i32.add (local.get $end) (i32.add (local.get $size) (i32.const {SENT + 3})))
