@@ -55,7 +55,11 @@ class Spent(Protocol):
 
     @property
     def cpu_seconds(self) -> float:
-        """CPU time of all its OS processes."""
+        """CPU time of these OS processes."""
+
+    @property
+    def kernel_seconds(self) -> float:
+        """System time of these OS processes."""
 
 
 class LoadedServer(Protocol):
@@ -66,7 +70,10 @@ class LoadedServer(Protocol):
         """Its URL, without a path."""
 
     def all(self) -> Spent:
-        """What it has used."""
+        """What all its OS processes have used."""
+
+    def own(self) -> Spent:
+        """What its first OS process has used: of a node, all but its workers."""
 
 
 def text_of(size: int) -> str:
@@ -300,6 +307,10 @@ class Turn(NamedTuple):
     """CPU time of the server a message."""
     cpu_ratio: float
     """The same to the first server's."""
+    own_cpu_us: float
+    """CPU time of its first OS process a message: of a node, without its workers."""
+    kernel_us: float
+    """Of `cpu_us`, what was spent in the kernel."""
 
 
 def in_turn(
@@ -322,9 +333,11 @@ def in_turn(
     """
     first: Turn | None = None
     for name, (server, path) in servers.items():
-        before = server.all().cpu_seconds
+        before, own_before = server.all(), server.own()
         found = load(server.url + path, connections, size, seconds, session=name in sessions, **how)
-        cpu = 1e6 * (server.all().cpu_seconds - before) / found["messages"]
+        after, own_after = server.all(), server.own()
+        for_one = 1e6 / found["messages"]
+        cpu = for_one * (after.cpu_seconds - before.cpu_seconds)
         base, base_cpu = (found, cpu) if first is None else (first.found, first.cpu_us)
         turn = Turn(
             name,
@@ -333,6 +346,8 @@ def in_turn(
             found["p50_us"] / base["p50_us"],
             cpu,
             cpu / base_cpu if base_cpu else 1.0,
+            for_one * (own_after.cpu_seconds - own_before.cpu_seconds),
+            for_one * (after.kernel_seconds - before.kernel_seconds),
         )
         first = first or turn
         yield turn

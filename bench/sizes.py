@@ -25,6 +25,8 @@ _COLUMNS: Final = (
     Column("throughput", "MiB/s", 1),
     Column("p50", "µs"),
     Column("server CPU a message", "µs", 1),
+    Column("of it node", "µs", 1),
+    Column("of it kernel", "µs", 1),
     Column("CPU to websockets", "x", 2),
     Column("load CPU", "%"),
 )
@@ -53,6 +55,8 @@ def run(effort: Effort) -> Result:
                             throughput=turn.found["messages_per_second"] * size / _MIB,
                             p50=turn.found["p50_us"],
                             server_CPU_a_message=turn.cpu_us,
+                            of_it_node=turn.own_cpu_us,
+                            of_it_kernel=turn.kernel_us,
                             CPU_to_websockets=turn.cpu_ratio,
                             load_CPU=100 * turn.found["load_cpu"],
                         )

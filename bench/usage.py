@@ -17,6 +17,8 @@ class Usage:
     """The usage of some subprocesses together."""
 
     cpu_seconds: float
+    kernel_seconds: float
+    """Of its CPU time, what it spent in system calls and interrupts."""
     private_kib: int
     """Pages that no other process has."""
     mappings: int
@@ -26,6 +28,7 @@ class Usage:
         """Their current usage."""
         return cls(
             sum(map(cpu_seconds, pids)),
+            sum(map(kernel_seconds, pids)),
             sum(map(private_kib, pids)),
             sum(Path(f"/proc/{pid}/maps").read_bytes().count(b"\n") for pid in pids),
         )
@@ -33,8 +36,18 @@ class Usage:
 
 def cpu_seconds(pid: int) -> float:
     """User and system time of a subprocess."""
+    return sum(_times(pid))
+
+
+def kernel_seconds(pid: int) -> float:
+    """System time of a subprocess."""
+    return _times(pid)[1]
+
+
+def _times(pid: int) -> tuple[float, float]:
+    """User and system time of a subprocess, in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICK
+    return int(fields[11]) / _TICK, int(fields[12]) / _TICK
 
 
 def private_kib(pid: int) -> int:
