@@ -1,4 +1,4 @@
-"""Scheduler slices of threads.
+"""How the kernel schedules threads.
 
 Since Linux 6.12 a thread of a normal policy may request the length of its slice (`sched_setattr` with
 a runtime). Its share of the CPU stays the same, but with a shorter slice it preempts
@@ -11,7 +11,7 @@ import ctypes
 import os
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 _SET, _GET = 0, 1
@@ -38,6 +38,16 @@ def use_short_slices(seconds: float) -> Iterator[None]:
         yield
     finally:
         _set(0.0)  # the default
+
+
+def preempt_nobody() -> None:
+    """Let the calling thread, and those that it starts from now on, wait when they wake until whoever has the CPU
+    sleeps or has used its slice. Their share of the CPU stays the same.
+
+    Has no effect where that is not allowed.
+    """
+    with suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def slice_seconds(thread: int = 0) -> float:

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Final
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.link.shared_memory import WorkerMemory
 from guesthouse.linux import privileges
+from guesthouse.linux.sched import preempt_nobody
 from guesthouse.wasm.engine.address_space import lacks_addresses, no_addresses
 from guesthouse.worker import sandbox
 
@@ -58,6 +59,14 @@ def _has_come(link: socket.socket) -> bool:
     return bool(poller.poll(0))
 
 
+def _start_threads() -> None:
+    from guesthouse.wasm.engine import epoch_timer
+
+    epoch_timer.start_thread()
+    # After that of the epoch, which has to preempt a guest. When it has waited for a CPU, more messages are there.
+    preempt_nobody()
+
+
 def main(arguments: list[str], load: Callable[[], type[WorkerLoop]] = _loop) -> int:
     """Serve the link on the descriptor from the node, confined as the node says.
 
@@ -77,7 +86,6 @@ def main(arguments: list[str], load: Callable[[], type[WorkerLoop]] = _loop) -> 
     try:
         from guesthouse.link.lane import of_worker
         from guesthouse.linux.malloc import keep_large_buffers
-        from guesthouse.wasm.engine import epoch_timer
 
         loop = load()
         from guesthouse.worker.calls import prepare_frequent
@@ -90,7 +98,7 @@ def main(arguments: list[str], load: Callable[[], type[WorkerLoop]] = _loop) -> 
     link = socket.socket(fileno=link_fd)
     try:
         # Before the engine, whose threads have to be confined too.
-        sandbox.apply(json.loads(options.get("--confinement", "{}")), epoch_timer.start_thread)
+        sandbox.apply(json.loads(options.get("--confinement", "{}")), _start_threads)
         keep_large_buffers()
         worker = loop(link, lane=None if memory is None else of_worker(memory))
         privileges.check_kept(kept)

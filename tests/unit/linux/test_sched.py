@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -23,6 +24,14 @@ from guesthouse.wasm.engine.epoch_timer import start_thread
 before = set(os.listdir("/proc/self/task"))
 start_thread()
 print(slice_seconds(), *(slice_seconds(int(new)) for new in set(os.listdir("/proc/self/task")) - before))
+"""
+
+POLICIES_OF_A_WORKER = """
+import os
+from guesthouse.worker.__main__ import _start_threads
+_start_threads()
+others = set(os.listdir("/proc/self/task")) - {str(os.getpid())}
+print(os.sched_getscheduler(0), *{os.sched_getscheduler(int(each)) for each in others})
 """
 
 OF_A_NICE_THREAD = f"""
@@ -75,3 +84,10 @@ def test_ticks_take_short_turns_and_guests_do_not() -> None:
     of_guests, *of_ticks = map(float, said.split())
     assert of_guests > SHORT
     assert of_ticks == [SHORT]
+
+
+def test_a_worker_that_wakes_preempts_nobody_and_its_ticks_do() -> None:
+    said = subprocess.check_output([sys.executable, "-c", POLICIES_OF_A_WORKER], text=True, timeout=60)
+    guests, *ticks = map(int, said.split())
+    assert guests == os.SCHED_BATCH
+    assert ticks == [os.SCHED_OTHER]
