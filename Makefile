@@ -12,7 +12,7 @@ WITHOUT_RUST := $(if $(wildcard $(shell rustc --print sysroot 2>/dev/null)/lib/r
 WITHOUT_GO := $(if $(shell command -v go),,sample_processes/chat-go)
 SAMPLES := $(filter-out $(addsuffix /package.toml,$(WITHOUT_NPM) $(WITHOUT_RUST) $(WITHOUT_GO)),$(wildcard sample_processes/*/package.toml))
 SAMPLE_DIRS := $(SAMPLES:/package.toml=)
-HOME_DIR := .home
+HOME_DIR ?= .home
 PORT ?= 8080
 NATS_PORT ?= 4222
 ROUNDS ?= 5
@@ -39,7 +39,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
-run: $(VENV)/installed samples ## Build the samples and serve them; prints a login URL
+run: $(VENV)/installed samples ## Build the samples and serve them at PORT, with their state in HOME_DIR; prints a login URL
 	@$(BIN)/guesthouse run --dev --home $(HOME_DIR) --port $(PORT) $(SAMPLE_DIRS)
 
 cluster: $(VENV)/installed-cluster ## Two nodes and a NATS server with a page that shows who is on both, at PORT and NATS_PORT; prints login URLs

@@ -71,7 +71,7 @@ def machine(folder: Path) -> Iterator[str]:
     yield ""
     yield ", ".join(f"{name} {version}" for name, version in about["versions"].items()) + "."
     yield ""
-    yield "| benchmark | commit | date | rounds | took | one CPU (million turns/s) | all CPUs to one |"
+    yield "| benchmark | commit | date | rounds | took | one CPU (million iterations of a loop/s) | all CPUs to one |"
     yield "|---|---|---|---:|---:|---:|---:|"
     for result in found:
         one = result.about

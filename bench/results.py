@@ -180,7 +180,7 @@ def shown(rounds: Rounds, column: Column) -> str:
 
 def figure(value: float, unit: str) -> str:
     """A figure with its unit, in two or three digits."""
-    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 0.1 else 3
     return f"{value:,.{digits}f}{unit if unit == 'x' else ' ' + unit}".strip()
 
 

@@ -54,6 +54,7 @@ def test_a_goal_is_met_by_the_median(rounds: list[float], at_least: bool, met: b
 def test_figures_have_few_digits() -> None:
     assert [figure(value, "µs") for value in (1.234, 12.34, 1234.5)] == ["1.23 µs", "12.3 µs", "1,234 µs"]
     assert figure(0.5, "x") == "0.50x"
+    assert figure(0.0523, "x") == "0.052x"
 
 
 def test_a_result_is_read_back_as_it_was(tmp_path: Path) -> None:

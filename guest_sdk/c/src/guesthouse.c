@@ -118,6 +118,15 @@ gh_address gh_parse_address(gh_string text) {
     return parsed;
 }
 
+/* Compilers call it by themselves, and it is no instruction of wasm, as the others of its kind are. */
+__attribute__((weak)) int memcmp(const void *a, const void *b, size_t len) {
+    const unsigned char *left = a, *right = b;
+    for (size_t i = 0; i < len; i++)
+        if (left[i] != right[i])
+            return left[i] - right[i];
+    return 0;
+}
+
 bool gh_same(gh_string a, gh_string b) {
     if (a.len != b.len)
         return false;

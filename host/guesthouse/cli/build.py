@@ -31,7 +31,7 @@ class CannotRun(GuesthouseError):
     metavar="LANGUAGE[-chat|-http]",
     default="python",
     show_default=True,
-    help=f"A language ({', '.join(LANGUAGES)}), and what it does if not echo.",
+    help=f"A language ({', '.join(LANGUAGES)}); with -chat or -http a chat or an API instead of an echo.",
 )
 @click.option("--publisher", default="example.os", show_default=True, help="The publisher.")
 def new(name: str, template: str, publisher: str) -> None:

@@ -65,8 +65,8 @@ def drain(
 ) -> None:
     """Drain the running node: refuse new clients, tell the others to connect again elsewhere, and end.
 
-    Clients get the close code 1012, new ones 503, and HTTP requests are answered until no channel is open. With the
-    command ended early the node is drained all the same.
+    Clients get the close code 1012, new ones 503, and HTTP requests are answered until no channel is open.
+    Interrupting the command does not stop the drain: --cancel does.
     """
     from guesthouse.control.control_client import NoNode, ask
 

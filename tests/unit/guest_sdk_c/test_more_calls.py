@@ -115,6 +115,11 @@ def test_an_address_is_parsed_with_its_node_or_with_this_one(guest: Guest) -> No
     assert line(guest).split() == ["a.os@p:k:q.os", "n.os@p:k:q.os", "a.os@p::", "@p:k:q:r", "n.os@::"]
 
 
+def test_memory_is_compared_as_compilers_expect(guest: Guest) -> None:
+    tell(guest, "compare")
+    assert line(guest) == "=<="
+
+
 def test_a_text_is_cut_at_its_separators_until_it_is_empty(guest: Guest) -> None:
     tell(guest, "cut")
     assert line(guest) == "<a><bc><><d><><>"

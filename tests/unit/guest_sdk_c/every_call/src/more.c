@@ -183,6 +183,15 @@ static void parse(void) {
     print();
 }
 
+static void compare(void) {
+    gh_string whole = gh_text("abcabdabc");
+    for (size_t at = 0; at < whole.len; at += 3) {
+        int found = __builtin_memcmp(whole.ptr, whole.ptr + at, whole.len / 3);
+        add_text(found < 0 ? "<" : found > 0 ? ">" : "=");
+    }
+    print();
+}
+
 static void cut(void) {
     gh_string rest = gh_text("a,bc,,d");
     for (int i = 0; i < 6; i++) {
@@ -221,6 +230,8 @@ bool more(uint32_t channel_id, gh_string command) {
         tracing(channel_id);
     else if (gh_same(command, gh_text("parse")))
         parse();
+    else if (gh_same(command, gh_text("compare")))
+        compare();
     else if (gh_same(command, gh_text("cut")))
         cut();
     else if (gh_same(command, gh_text("trap")))
