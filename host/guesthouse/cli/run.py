@@ -182,7 +182,7 @@ async def _serve(
     listeners = Listeners(passed)
     ahead.finish()
     async with (
-        Node(settings, prespawned=prespawned, listeners=listeners, cache=ahead.cache) as node,
+        Node(settings, prespawned=prespawned, listeners=listeners, cache=ahead.cache, completes=True) as node,
         Reloader(node, load) as reloader,
         contextlib.AsyncExitStack() as stack,
     ):

@@ -83,6 +83,7 @@ CROWDED_MAILBOX: Final = CloseReason(
 TOO_MANY_CHANNELS: Final = CloseReason(4005, "the token has as many channels open as it may")
 REGISTER_OFF: Final = CloseReason(4006, "the register form is turned off on this node")
 NO_KEY: Final = CloseReason(4007, "no public key within the deadline")
+NODE_STARTS: Final = CloseReason(1013, "the node is starting: connect again")
 NO_NEW_CHANNEL: Final = CloseReason(1013, "the node is being drained: try another, or later")
 
 # Resumable channels.
@@ -128,8 +129,9 @@ TOO_MANY: Final = Refusal(503, "the node has as many connections as it may hold"
 MAILBOX_FULL: Final = Refusal(503, "the process has too much to do: try again")
 BODIES_FULL: Final = Refusal(503, "the node holds as many request bodies as it may: try again")
 ENDED: Final = Refusal(503, "the process ended before it answered")
+STARTING: Final = Refusal(503, "the node is starting: try again")
 STOPPING: Final = Refusal(503, "the node is shutting down")
 DRAINING: Final = Refusal(503, "the node is being drained: try another, or later")
 
 RETRY_SECONDS: Final = 5
-"""After which a client may try again at a node that is being drained (`Retry-After`)."""
+"""After which a client may try again at a node that is starting or being drained (`Retry-After`)."""

@@ -21,7 +21,7 @@ from guesthouse.http_server.auth.tokens import Tokens
 from guesthouse.http_server.channel.channel import Channel
 from guesthouse.http_server.channel.client_socket import ClientSocket, KeylessSocket
 from guesthouse.http_server.channel.session_channel import SessionChannel
-from guesthouse.http_server.close_codes import CloseReason
+from guesthouse.http_server.close_codes import CloseReason, Refusal
 from guesthouse.http_server.routing.bindings import Bindings
 from guesthouse.http_server.routing.hosts import own_hosts
 from guesthouse.http_server.routing.origin import counted_as, normal_origin
@@ -71,6 +71,8 @@ class Context(Struct):
     """Connects this server to those of other nodes, if the node is in a cluster."""
     relayed: set[Channel] = field(default_factory=set)
     """Open channels whose sockets are at other nodes."""
+    starting: bool = False
+    """The node is starting: what is not found may be there soon."""
     stopping: bool = False
     """The node is shutting down: no new connections are accepted."""
     disconnected: Callable[[], None] = lambda: None
@@ -91,7 +93,14 @@ class Context(Struct):
 
     def no_process(self, process: ProcessId) -> CloseReason:
         """How a channel to a process that was not found is refused."""
-        return close_codes.NODE_LOST if self.router.is_away(process) else close_codes.NO_SUCH_PROCESS
+        if self.router.is_away(process):
+            return close_codes.NODE_LOST
+        return close_codes.NODE_STARTS if self.starting else close_codes.NO_SUCH_PROCESS
+
+    @property
+    def not_found(self) -> Refusal:
+        """How a request for a path is refused to which nothing is bound."""
+        return close_codes.STARTING if self.starting else close_codes.NOT_FOUND
 
     def log_client_fault(self, address: str, fault: str) -> None:
         """Log a fault of a client by its address, rate-limited."""

@@ -237,6 +237,10 @@ class HttpServer(TokenActions):
             for connection in tuple(self._context.connections):
                 connection.pause_reading()
 
+    def starts(self, starting: bool) -> None:
+        """Whether the node is starting: clients of what is not there are asked to come again."""
+        self._context.starting = starting
+
     # Draining.
 
     def admit(self, admission: Admission) -> None:

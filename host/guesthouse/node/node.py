@@ -75,6 +75,7 @@ class Node(CommandedNode):
         listeners: its listening sockets; by default it makes its own.
         clock: the time that guests see.
         cache: the compile cache of its home, if there is one already; by default it makes its own.
+        completes: whether `complete` will be called: until then clients of what is not there are asked to come again.
 
     Raises:
         HomeError: on entry: the home cannot be used, or another node uses it.
@@ -91,11 +92,14 @@ class Node(CommandedNode):
         listeners: Listeners | None = None,
         clock: Clock | None = None,
         cache: CompileCache | None = None,
+        *,
+        completes: bool = False,
     ) -> None:
         super().__init__(settings, listeners, clock)
         self.client_drain = ClientDrain(self)
         self._terminal = terminal
         self._cache = cache
+        self._completes = completes
         self._ahead = (prespawned or PrespawnedWorkers(settings)).take
         self._stack = AsyncExitStack()
         self._cluster_stack = AsyncExitStack()
@@ -206,6 +210,7 @@ class Node(CommandedNode):
             self.listeners,
             wait=self.home.handover.exists() or self.listeners.waits(HTTP),
         )
+        self.http.starts(self._completes)
         return self.http
 
     def _log_route(self) -> Callable[[LogLine], None] | None:
@@ -357,6 +362,7 @@ class Node(CommandedNode):
         await children.forget_all_but(self.state, (package.id for package in self.packages))
         self._predecessor.go_on()
         await self.http.accept()
+        self.http.starts(False)
         self.started = True
 
     async def hand_over(self) -> None:

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from guesthouse.core.config import ConnectionLimits, HttpSettings
 from guesthouse.http_server.auth.tokens import Tokens
 
-from .conftest import CHAT, NODE, House, Start, masked, read_close
+from .conftest import CHAT, NODE, House, Start, masked, read_close, upgrade_request
 
 
 @pytest.fixture
@@ -79,7 +79,6 @@ async def test_messages_sent_right_behind_the_register_message_are_delivered_eve
 
 
 async def test_frames_sent_behind_the_upgrade_request_itself_are_not_lost(house: House) -> None:
-    from .conftest import upgrade_request
 
     async with house.raw() as (_, writer):
         register = masked(0x81, json.dumps(house.register).encode())
@@ -133,6 +132,30 @@ async def test_a_token_of_another_node_or_key_or_time_is_refused_with_4002(house
 async def test_a_process_that_ended_is_refused_with_4004(house: House) -> None:
     house.chat.gone = True
     assert await refused(house, changed(house)) == (4004, "no such process")
+
+
+async def test_a_client_of_a_process_that_is_not_there_yet_is_asked_to_come_again(house: House) -> None:
+    house.server.starts(True)
+    nobody = "none:none:none"
+    assert await refused(house, changed(house, target_process=nobody)) == (
+        1013,
+        "the node is starting: connect again",
+    )
+    upgrade = upgrade_request(f"/{nobody}/room", house.server.port)
+    plain = upgrade.replace(b"Connection: Upgrade", b"Connection: close").replace(
+        b"Upgrade: websocket\r\n", b""
+    )
+    for request, retries in ((upgrade, True), (plain, False)):
+        reader, writer = await asyncio.open_connection("127.0.0.1", house.server.port)
+        writer.write(request)
+        answer = await asyncio.wait_for(reader.read(), PATIENCE)
+        writer.close()
+        await writer.wait_closed()
+        assert answer.startswith(b"HTTP/1.1 503 "), answer
+        assert answer.endswith(b"the node is starting: try again\n"), answer
+        assert (b"retry-after: 5\r\n" in answer.lower()) == retries
+    house.server.starts(False)
+    assert (await refused(house, changed(house, target_process=nobody)))[0] == 4004
 
 
 @pytest.mark.parametrize("size", [1023, 1024, 1025])

@@ -76,7 +76,7 @@ class ProcessPages(Struct, frozen=True):
         process = self.context.router.find(requested.process, client)
         if process is None or process.gone:
             away = self.context.router.is_away(requested.process)
-            raise RequestRefused(close_codes.NODE_AWAY if away else close_codes.NOT_FOUND)
+            raise RequestRefused(close_codes.NODE_AWAY if away else self.context.not_found)
         response = await self._answer(request, process, requested)
         await response(scope, receive, send)
 
@@ -95,7 +95,7 @@ class ProcessPages(Struct, frozen=True):
             if response is not None:
                 return response
         return (
-            refused_page(request, close_codes.NOT_FOUND)
+            refused_page(request, self.context.not_found)
             if root is None
             else await self._bound(request, process, policy, root)
         )
