@@ -200,6 +200,7 @@ async def _serve(
         await node.add(packages)
         await node.installer.start()
         await node.complete()
+        ahead.reap()
         manager.tell(READY)
         node.log.write("node", "info", f"{settings.node} serves {node.http.url} from {node.home.path}")
         with contextlib.suppress(OSError, OutputFailed):  # the pipe may be closed

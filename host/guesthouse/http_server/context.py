@@ -95,7 +95,12 @@ class Context(Struct):
         """How a channel to a process that was not found is refused."""
         if self.router.is_away(process):
             return close_codes.NODE_LOST
-        return close_codes.NODE_STARTS if self.starting else close_codes.NO_SUCH_PROCESS
+        return self.no_own_process
+
+    @property
+    def no_own_process(self) -> CloseReason:
+        """The same, of a process that would be one of this node."""
+        return close_codes.NODE_STARTS if self.starting and not self.stopping else close_codes.NO_SUCH_PROCESS
 
     @property
     def not_found(self) -> Refusal:

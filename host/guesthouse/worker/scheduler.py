@@ -10,7 +10,6 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from itertools import count
 from time import monotonic, perf_counter, thread_time
 from typing import Final
@@ -224,8 +223,10 @@ class Scheduler:
     def _drop(self, guest: Guest, trap: GuestTrap) -> None:
         guest.gone = True
         if guest.batch is not None and guest.fiber.before_call is not None:
-            with suppress(GuestTrap):  # it has ended for another reason
+            try:
                 guest.batch.after_slice()
+            except GuestTrap as earlier:  # what it had sent before it ended
+                trap = earlier
         if trap.cause == ExitCause.TRAP:
             had, limit = guest.fiber.memory_bytes(), guest.limits.memory_bytes
             if had > limit - limit // 16 - WASM_PAGE:

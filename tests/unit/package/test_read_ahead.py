@@ -160,6 +160,7 @@ async def test_nobody_waits_for_what_is_not_read_yet(
         while not there.exists():
             time.sleep(0.01)
         ahead.finish()
+        ahead.reap()
         with pytest.raises(ChildProcessError):
             os.waitpid(child, 0)
         assert ahead.cache.digests.known(path) is not None

@@ -410,6 +410,19 @@ def test_what_was_sent_before_a_guest_trapped_is_sent(pair: Pair, step: str) -> 
     assert [each[0] for each in did] == [*[ToNode.PUSH] * sent, ToNode.EXITED]
 
 
+def test_a_guest_that_traps_behind_a_text_that_is_not_utf_8_has_ended_by_the_text(pair: Pair) -> None:
+    for worker in (pair.batched, pair.plain):
+        guest = worker.start(pair.puppet).started()
+        guest.open(guest.handle * 100, PLENTY)
+        for scripts in ((b"b", b"b"), (b"e", b"e", b"iH")):
+            pushes = ([ToWorker.PUSH, guest.handle, guest.handle * 100, 0, each] for each in scripts)
+            worker.send(*pushes)
+            guest.pushed(guest.handle * 100)
+            guest.pushed(guest.handle * 100)
+        *_, detail = worker.expect(ToNode.EXITED, guest.handle)
+        assert "UTF-8" in detail
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "more", [b"", b" \xc3\xa9\xe2\x82\xac", b" \xff", b"\xf0\x9f\x98\x80" * 40, b"\0", b"x" * 40]

@@ -156,7 +156,7 @@ class GatewayNode:
             return close_codes.NO_NEW_CHANNEL
         process = self._process(message.process)
         if process is None:
-            return close_codes.NO_SUCH_PROCESS
+            return context.no_own_process
         if not self._has_room() or not context.channels.is_free(message.channel_id):
             return close_codes.CROWDED_HOME
         claims = self._claims(message, process.id)
@@ -305,7 +305,8 @@ class GatewayNode:
 
     def _verify(self, message: VerifyToken) -> None:
         process = self._process(message.process)
-        claims = close_codes.NO_SUCH_PROCESS if process is None else self._verified(message.token, process.id)
+        missing = self._context.no_own_process
+        claims = missing if process is None else self._verified(message.token, process.id)
         if isinstance(claims, CloseReason):
             self._link.send(TokenRefused(message.number, claims.code, claims.reason))
         else:
@@ -317,7 +318,7 @@ class GatewayNode:
         refusal = self._refusal_of(message)
         if refusal is None:
             process = self._process(message.process)
-            refusal = close_codes.NOT_FOUND if process is None else self._ask(message, process)
+            refusal = self._context.not_found if process is None else self._ask(message, process)
         if refusal is not None:
             self._refuse(message.number, refusal)
 

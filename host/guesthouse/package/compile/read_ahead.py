@@ -1,7 +1,7 @@
 """Hashes compiled components beside a node that loads its own code, so that they can be mapped sooner.
 
 A fork of the node does that, while it has one thread and little memory: a thread would take turns with it for the
-interpreter. It runs only when a CPU is idle, and ends before the first process starts. Nothing is decided here:
+interpreter. It has the lowest priority, and is ended before the first process starts. Nothing is decided here:
 `CompileCache.find` checks each file as ever, and knows the hash of one that has not changed.
 """
 
@@ -26,6 +26,7 @@ from guesthouse.wasm.engine.engines import engine_key
 _PIPE_BYTES: Final = 1 << 20
 """What is found in the end: some hundred components. Where that is full, no more is read ahead."""
 _CHUNK: Final = 1 << 16
+_LEAST_PRIORITY: Final = 19
 
 
 class ReadAhead:
@@ -59,9 +60,10 @@ class ReadAhead:
 
     def __exit__(self, *_: object) -> None:
         self.finish()
+        self.reap()
 
     def finish(self) -> None:
-        """Take over what was found until now, and end."""
+        """Take over what was found until now, and have the child end, which takes a while where the CPUs are busy."""
         if self._found < 0:
             return
         found = b""
@@ -71,17 +73,22 @@ class ReadAhead:
         os.close(self._found)
         self._found = -1
         if self._child is not None:
-            _end(self._child)
-            self._child = None
+            os.kill(self._child, signal.SIGKILL)
         for line in found.split(b"\n")[:-1]:  # the last may be incomplete
             name, stamp, digest = json.loads(line)
             self.cache.digests.learn(self.cache.folder / name, tuple(stamp), digest)
 
+    def reap(self) -> None:
+        """Wait until the child has ended."""
+        if self._child is not None:
+            os.waitpid(self._child, 0)
+            self._child = None
+
     def _be_child(self, writing: int) -> NoReturn:
         try:
             privileges.end_with_parent()
-            with suppress(OSError):
-                os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+            # Not `SCHED_IDLE`: on a busy machine it would take seconds to end, and only root could help it.
+            os.nice(_LEAST_PRIORITY)
             with suppress(OSError):
                 fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
             self._read(writing)
@@ -104,12 +111,3 @@ class ReadAhead:
                     known = self.cache.digests.known(path)
                     if known is not None:
                         os.write(writing, json.dumps([path.name, *known]).encode() + b"\n")
-
-
-def _end(child: int) -> None:
-    with suppress(OSError):
-        os.sched_setscheduler(
-            child, os.SCHED_OTHER, os.sched_param(0)
-        )  # so that it can end on a busy machine
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
