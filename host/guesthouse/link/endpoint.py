@@ -90,6 +90,7 @@ class NodeEnd(asyncio.BufferedProtocol):
         """End of busy polling; 0 while not polling."""
         self._reads_before = 0
         self._error: LinkError | None = None
+        self._aborted = False
 
     def send(self, message: Message, size: int = 0) -> None:
         """Send a message. No effect once the link is closed.
@@ -120,6 +121,7 @@ class NodeEnd(asyncio.BufferedProtocol):
 
     def abort(self) -> None:
         """Close at once, dropping unsent and unhandled messages. The lane's memory may be closed afterwards."""
+        self._aborted = True
         self._lane = None
         self._batch = []
         self._behind.clear()
@@ -176,7 +178,7 @@ class NodeEnd(asyncio.BufferedProtocol):
             return
         if self._rest is not None:
             self._rest = None
-            if self._transport is not None:
+            if self._transport is not None and not self._transport.is_closing():
                 self._transport.resume_reading()
 
     def _by_lane(self, message: ToNode) -> None:
@@ -199,10 +201,11 @@ class NodeEnd(asyncio.BufferedProtocol):
             self._loop.call_soon(self._flush)
 
     def _defer(self, messages: Iterator[ToNode]) -> None:
-        if self._transport is None or self._transport.is_closing():
+        if self._transport is None or self._aborted:
             return
         if self._rest is None:
-            self._transport.pause_reading()
+            if not self._transport.is_closing():
+                self._transport.pause_reading()
             messages = chain(messages, self._reader.frames())  # and what arrives before reading is paused
         self._rest = messages
         self._loop.call_soon(self._continue)
@@ -216,8 +219,23 @@ class NodeEnd(asyncio.BufferedProtocol):
         self._transport = None
         self._batch = []
         self._behind.clear()
-        self._rest = None
+        rest, self._rest = self._rest, None
+        if rest is not None:
+            self._handle_last(rest)
         self._on_lost(self._error)
+
+    def _handle_last(self, messages: Iterator[ToNode]) -> None:
+        """The rest of what was received before the worker was lost, at most one read. The node may have heard already
+        that messages were taken which this answers.
+        """
+        try:
+            for message in messages:
+                if type(message) in _OF_LANE:
+                    self._by_lane(message)
+                else:
+                    self._on_message(message)
+        except LinkError as error:
+            self._error = error
 
     def _flush(self) -> None:
         batch, size, self._batch, self._batch_size = self._batch, self._batch_size, [], 0

@@ -223,6 +223,21 @@ async def test_a_link_that_is_closed_in_the_middle_of_a_flood_hears_no_more(link
     assert link.heard.qsize() == count < 60
 
 
+async def test_what_was_received_is_heard_whole_though_the_worker_is_gone(link: Link) -> None:
+    """Else the node would hear that messages were taken, and not what was answered."""
+    link.takes = 2 * TURN_SECONDS
+    messages: list[ToNode] = [Consumed(1, 20), *(Started(number) for number in range(20))]
+    await asyncio.get_running_loop().sock_sendall(link.worker, encode(messages))
+    heard = [await link.heard.get()]
+    link.worker.close()
+    while not link.is_lost.is_set():  # the node notices when it writes, as it does not read meanwhile
+        link.end.send(Stop(1, "gone"))
+        await asyncio.sleep(0)
+    heard += [link.heard.get_nowait() for _ in range(link.heard.qsize())]
+    assert heard == messages
+    assert link.lost == [None]
+
+
 async def test_sending_on_a_closed_link_goes_nowhere(link: Link) -> None:
     link.end.close()
     await link.is_lost.wait()
