@@ -18,6 +18,7 @@ import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
+from math import inf
 from time import perf_counter
 from typing import Final, cast
 
@@ -162,8 +163,8 @@ class NodeEnd(asyncio.BufferedProtocol):
             return
         self._carry_out(iter(messages))
 
-    def _carry_out(self, messages: Iterator[ToNode]) -> None:
-        take, until = self._on_message, perf_counter() + TURN_SECONDS
+    def _carry_out(self, messages: Iterator[ToNode], seconds: float = TURN_SECONDS) -> None:
+        take, until = self._on_message, perf_counter() + seconds
         try:
             for message in messages:
                 if type(message) in _OF_LANE:
@@ -221,21 +222,9 @@ class NodeEnd(asyncio.BufferedProtocol):
         self._behind.clear()
         rest, self._rest = self._rest, None
         if rest is not None:
-            self._handle_last(rest)
+            # At most one read. The node may have heard already that messages were taken which this answers.
+            self._carry_out(rest, inf)
         self._on_lost(self._error)
-
-    def _handle_last(self, messages: Iterator[ToNode]) -> None:
-        """The rest of what was received before the worker was lost, at most one read. The node may have heard already
-        that messages were taken which this answers.
-        """
-        try:
-            for message in messages:
-                if type(message) in _OF_LANE:
-                    self._by_lane(message)
-                else:
-                    self._on_message(message)
-        except LinkError as error:
-            self._error = error
 
     def _flush(self) -> None:
         batch, size, self._batch, self._batch_size = self._batch, self._batch_size, [], 0
