@@ -18,6 +18,7 @@ from tests.e2e.clients import ECHO_C, Client, registered
 from tests.e2e.daemon import Daemon
 from tests.e2e.test_packages import PACKAGE, version_of_echo
 from tests.e2e.test_reload import another
+from tests.e2e.waiting import command_line
 
 from guesthouse.control.control_client import CommandRefused, ask
 from guesthouse.package.store.installed import read_installed
@@ -64,15 +65,8 @@ async def gone_from(pid: int, compiler: int | None) -> None:
 def _compilers(pid: int) -> list[int]:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [
-        child for child in map(int, children) if b"guesthouse.package.compile.main" in _command_line(child)
+        child for child in map(int, children) if b"guesthouse.package.compile.main" in command_line(child)
     ]
-
-
-def _command_line(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return b""
 
 
 def nothing_half_done(home: Path) -> None:
@@ -140,7 +134,7 @@ async def strike(daemon: Daemon, folder: Path, signal_number: int, delay: float)
         compiler = await compiler_of(daemon, installing)
         if compiler is not None:
             await asyncio.sleep(delay)
-            if b"guesthouse.package.compile.main" in _command_line(compiler):
+            if b"guesthouse.package.compile.main" in command_line(compiler):
                 os.kill(compiler, signal_number)
                 await gone_from(daemon.pid, compiler if signal_number == signal.SIGKILL else None)
     try:

@@ -101,7 +101,7 @@ FLOODS: Final[dict[str, Callable[[int, bytes], bytes]]] = {
     "pushes to channels that there are not": lambda run, frame: (
         _said(*[[PUSH_MANY, run, list(range(10_000, 11_024)), 0, b"x"]] * MOST_MESSAGES) * (FLOOD // 100)
     ),
-    "lines": lambda run, frame: _said(*[[LOG, run, "host", "debug", "x"]] * MOST_MESSAGES) * (FLOOD // 10),
+    "lines": lambda run, frame: _said(*[[LOG, run, "host", "debug", "x"]] * MOST_MESSAGES) * (FLOOD // 3),
 }
 """What a correct worker may say too, if less of it: nobody is ended for it, and the real worker goes on."""
 TO_WORKER: Final[dict[str, Callable[[int, bytes], bytes]]] = {

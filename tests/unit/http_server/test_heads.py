@@ -187,8 +187,9 @@ async def test_a_head_that_comes_too_slowly_costs_the_requests_before_it_nothing
 
 @pytest.mark.slow
 async def test_a_client_that_leaves_its_pipelined_requests_is_no_fault_of_the_node(
-    house: House, caplog: pytest.LogCaptureFixture
+    start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
+    house: House = await start(ConnectionLimits(http_response_seconds=1.0))
     bind(house, "/")
     async with house.raw() as (_, writer):
         writer.write(f"GET /{CHAT}/ HTTP/1.1\r\nHost: h\r\n\r\n".encode() * 3)

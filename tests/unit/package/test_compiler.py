@@ -17,6 +17,7 @@ from typing import IO, Any
 import pytest
 import wasmtime
 from msgspec.structs import replace
+from tests.e2e.waiting import command_line
 from tests.tiers import thorough_after
 
 from guesthouse.core.config import MIB, PackageLimits
@@ -564,12 +565,10 @@ async def kill_compiler() -> int:
 
 
 def compilers_of(pid: int) -> list[int]:
-    """Compiler subprocesses of a program. One that is not yet the compiler is none."""
+    """Compiler subprocesses of a program. One that is not yet the compiler is none, nor is one that is gone."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [
-        int(child)
-        for child in children
-        if b"guesthouse.package.compile.main" in Path(f"/proc/{child}/cmdline").read_bytes()
+        int(child) for child in children if b"guesthouse.package.compile.main" in command_line(int(child))
     ]
 
 

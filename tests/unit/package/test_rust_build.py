@@ -33,13 +33,17 @@ _CARGO = '[package]\nname = "NAME"\nversion = "0.1.0"\nedition = "2024"\n[lib]\n
 
 
 @pytest.fixture
-def crate(tmp_path: Path) -> Path:
-    """A crate without dependencies, which is built in a second."""
+def crate(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A crate without dependencies, which is built in a second.
+
+    Each test's has a name of its own: to cargo, crates of one name and one target folder are one crate, and one that
+    was written before a neighbour's was built would count as built.
+    """
     needs_cargo()
     folder = tmp_path / "package"
     (folder / "src").mkdir(parents=True)
     (folder / "package.toml").write_text(_MANIFEST)
-    (folder / "Cargo.toml").write_text(_CARGO.replace("NAME", "small"))
+    (folder / "Cargo.toml").write_text(_CARGO.replace("NAME", request.function.__name__))
     (folder / "src/lib.rs").write_text("#[unsafe(no_mangle)]\npub fn one() -> i32 {\n    1\n}\n")
     return folder
 
@@ -49,7 +53,7 @@ def test_only_what_changed_is_built(crate: Path) -> None:
     said: list[str] = []
     build_package(crate, report=said.append)
     assert (crate / "build/crate.wasm").read_bytes().startswith(b"\0asm")
-    assert any("Compiling small" in line for line in said)
+    assert any("Compiling test_only_what_changed_is_built" in line for line in said)
     assert not needs_build(crate)  # though cargo wrote a Cargo.lock meanwhile
     (crate / "target").mkdir()
     (crate / "target/made").write_text("")
