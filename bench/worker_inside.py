@@ -45,7 +45,7 @@ class _Sent(LinkWriter):
             self.calls += [call for call in said if isinstance(call, Call)]
 
     def note_consumer(self, guest: Consumer) -> None:
-        guest.taken = 0
+        guest.taken, guest.told_in_hand = 0, guest.in_hand
 
 
 class Inside:

@@ -143,6 +143,21 @@ async def test_a_worker_that_is_killed_in_a_burst_costs_the_message_in_hand_and_
                 assert any(named in text for text in said[ECHO_C]), said
 
 
+async def test_what_a_process_has_finished_is_not_reported_as_lost_with_its_worker(start: StartNode) -> None:
+    daemon = await start(package("echo-c"), package("chat"), workers=1, settings=AT_ONCE)
+    lines = LogTail(daemon.home)
+    async with registered(daemon, ECHO_C, await daemon.token(), compression=None) as client:
+        await client.send("before")
+        assert await client.receive() == "before"
+        (worker,) = await ready_workers(daemon, 1)
+        os.kill(worker, signal.SIGKILL)
+        said, _ = await hit(lines, "was killed by signal 9")
+        await client.send("after")
+        assert await client.receive() == "after"
+    assert {text for texts in said.values() for text in texts} == {"lost its worker: worker-0"}, said
+    assert ECHO_C in said
+
+
 async def _burst(client: Client, killed: asyncio.Event) -> None:
     """Send numbers all at once, and one more when the worker is killed, which is not in hand then."""
     for number in range(_IN_A_BURST):

@@ -16,7 +16,7 @@ from msgspec import Meta, Struct
 
 from guesthouse.core.capabilities import MOST_NAMED
 
-PROTOCOL_VERSION: Final = 6
+PROTOCOL_VERSION: Final = 7
 
 MOST_CHANNELS: Final = 1024
 """Maximum channels of a PushMany; a push to more is split."""

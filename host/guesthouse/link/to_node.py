@@ -50,10 +50,14 @@ class Exited(Message, tag=2, frozen=True):
 
 
 class Consumed(Message, tag=3, frozen=True):
-    """The process consumed the next `count` messages sent to it (Open … SendFailure without `await_id`), in order."""
+    """The process consumed the next `count` messages sent to it (Open … SendFailure without `await_id`), in order. The
+    count is 0 when it has only finished the last one.
+    """
 
     handle: U64
     count: U32
+    in_hand: bool = True
+    """Whether it is still at work on the last one: it has not asked for another since, or there was one."""
 
 
 class Push(Message, tag=4, frozen=True):

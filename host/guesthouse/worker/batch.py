@@ -65,6 +65,9 @@ class BatchOwner(Protocol):
     handle: int
     node: str
     taken: int
+    in_hand: bool
+    told_in_hand: bool
+    noted: bool
     channel_id: int
     channels: dict[int, int]
     slice_budget: float
@@ -234,7 +237,7 @@ class Batch:
         message = inbox.popleft()
         if type(message) is not Received:
             raise _broken()
-        if not guest.taken:
+        if not guest.noted:
             guest.outgoing.note_consumer(guest)
         guest.taken += count
         guest.channel_id = message.channel_id

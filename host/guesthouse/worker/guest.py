@@ -109,12 +109,14 @@ class Guest:
         "gone",
         "handle",
         "http_claims",
+        "in_hand",
         "inbox",
         "last_blob",
         "limits",
         "may_batch",
         "next_id",
         "node",
+        "noted",
         "on_exit",
         "our",
         "our_value",
@@ -128,6 +130,7 @@ class Guest:
         "slice_budget",
         "spellings",
         "taken",
+        "told_in_hand",
         "wait_id",
         "waiting",
     )
@@ -202,6 +205,12 @@ class Guest:
         """Whether it is in one of the scheduler's queues."""
         self.taken = 0
         """Messages taken and not yet reported as consumed."""
+        self.in_hand = False
+        """Whether it is at work on a message: it has taken one, and not waited for another since."""
+        self.told_in_hand = False
+        """Whether the node was told last that it is."""
+        self.noted = False
+        """Whether the next frame tells the node what it has taken, and whether it has one in hand."""
         self.cpu_seconds = 0.0
         """Worker seconds used, in all."""
         self.budget = RateLimits(limits.cpu_share, limits.host_calls_per_second, monotonic())
@@ -233,8 +242,10 @@ class Guest:
         if encoding is WS_PUSH and self.inbox and not is_ws_push(self.inbox[0]):
             return None  # its time goes on, or a guest that never takes the message would have no limit
         self.slice_budget = self.limits.cpu_seconds_per_message
-        if not self.inbox and self.finishing is not None:
-            raise GuestTrap(ExitCause.STOPPED, self.finishing)
+        if not self.inbox:
+            self._is_done()
+            if self.finishing is not None:
+                raise GuestTrap(ExitCause.STOPPED, self.finishing)
         if not self.serves:
             self.serves = True
             self.outgoing.add(Started(self.handle))
@@ -406,11 +417,18 @@ class Guest:
         self.batch = None
         self.shared = None
 
+    def _is_done(self) -> None:
+        """It asks for a message and there is none: it has finished the one before, if there was one."""
+        self.in_hand = False
+        if self.told_in_hand and not self.noted:
+            self.outgoing.note_consumer(self)
+
     def _take(self) -> Any:
         message = self.inbox.popleft()
-        if not self.taken:
+        if not self.noted:
             self.outgoing.note_consumer(self)
         self.taken += 1
+        self.in_hand = True
         return self.encoding.received[type(message)](self, message)
 
     def _take_ws_push(self) -> Any:

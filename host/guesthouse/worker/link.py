@@ -2,7 +2,7 @@
 
 Each frame starts with what the guests have consumed, behind what is released of shared memory. So the node learns
 that a message was taken no later than of anything that the process did with it, and when a worker dies no message is
-delivered twice.
+delivered twice. It learns with what a guest did last that the guest has no message in hand any more.
 
 Large messages are sent in pieces (`link/pieces.py`), some in each iteration of the worker, while the sender waits for
 the answer. If it does not wait, the pieces are sent at once, to keep its messages in order. Large pushes go
@@ -43,6 +43,12 @@ class Consumer(Protocol):
     handle: int
     taken: int
     """Messages that it took since the node was told last."""
+    in_hand: bool
+    """Whether it is at work on a message."""
+    told_in_hand: bool
+    """Whether the node was told last that it is."""
+    noted: bool
+    """Whether `flush` will tell the node of it."""
 
 
 class LinkWriter:
@@ -159,9 +165,10 @@ class LinkWriter:
         self._large_bytes -= large.size
 
     def note_consumer(self, guest: Consumer) -> None:
-        """The guest takes its first message since the last flush."""
+        """The guest takes its first message since the last flush, or has finished the one that was told of in it."""
         if len(self._consumers) >= FLUSH_MESSAGES:
             self.flush()
+        guest.noted = True
         self._consumers.append(guest)
 
     def flush(self) -> None:
@@ -182,9 +189,11 @@ class LinkWriter:
                 raise
 
     def _send_queued(self, lane: PayloadLane | None) -> None:
-        messages: list[ToNode | Raw] = [Consumed(guest.handle, guest.taken) for guest in self._consumers]
+        messages: list[ToNode | Raw] = []
         for guest in self._consumers:
-            guest.taken = 0
+            guest.told_in_hand = guest.in_hand
+            messages.append(Consumed(guest.handle, guest.taken, guest.in_hand))
+            guest.taken, guest.noted = 0, False
         self._consumers.clear()
         messages += self._messages
         self._messages.clear()

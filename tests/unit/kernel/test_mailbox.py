@@ -87,6 +87,24 @@ def test_messages_are_sent_in_order_and_kept_until_consumed() -> None:
     assert list(mailbox.kept()) == [second]
 
 
+@pytest.mark.parametrize("later", [False, True])
+def test_only_a_message_in_hand_is_lost_with_its_run(later: bool) -> None:
+    """The guest finished it before it was reported as consumed, or is at work on it then, and finishes it later."""
+    mailbox = Mailbox(10_000)
+    for _ in range(3):
+        mailbox.post(request(), 1)
+        assert len(taken(mailbox)) == 1
+        mailbox.consumed(1, in_hand=later)
+        if later:
+            mailbox.consumed(0, in_hand=False)
+    assert mailbox.end_run(worker_lost=True) is None
+    mailbox.begin_run([])
+    mailbox.post(request(), 1)
+    assert len(taken(mailbox)) == 1
+    mailbox.consumed(1)
+    assert mailbox.end_run(worker_lost=True) == "a request"
+
+
 @pytest.mark.parametrize("taken_too", [False, True])
 def test_the_last_words_to_a_run_are_for_no_other(taken_too: bool) -> None:
     mailbox = Mailbox(10_000)

@@ -43,7 +43,7 @@ GOOD: list[list[Any]] = [
     [ToNode.READY, 1, 4242],
     [ToNode.STARTED, 1],
     [ToNode.EXITED, 1, "trap", "unreachable"],
-    [ToNode.CONSUMED, 1, 3],
+    [ToNode.CONSUMED, 1, 3, True],
     [ToNode.PUSH, 1, 7, 0, b"x"],
     [ToNode.PUSH_MANY, 1, [7, 8], 1, b"x"],
     [ToNode.CLOSE_CHANNEL, 1, 7, 1000, "bye"],
@@ -80,6 +80,7 @@ GOOD: list[list[Any]] = [
 ]
 NAMES = [f"{message[0].name}-{number}" for number, message in enumerate(GOOD)]
 NEEDED = {
+    ToNode.CONSUMED: 2,
     ToNode.SEND: 3,
     ToNode.RESPOND: 3,
     ToNode.LOG: 4,

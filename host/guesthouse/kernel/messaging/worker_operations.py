@@ -162,7 +162,7 @@ class WorkerOperations:
         self._handlers[type(message)](process, message)
 
     def _consumed(self, process: Process, message: to_node.Consumed) -> None:
-        process.consumed(message.count)
+        process.consumed(message.count, in_hand=message.in_hand)
 
     def _push(self, process: Process, push: to_node.Push) -> None:
         self._http.push(process.id, push.channel_id, push.message_type, push.payload)

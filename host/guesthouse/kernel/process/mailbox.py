@@ -63,8 +63,8 @@ class Mailbox:
         "_final",
         "_forgotten",
         "_fruitless",
+        "_in_hand",
         "_kept",
-        "_last_consumed",
         "_on_full",
         "_opens",
         "_paused",
@@ -88,7 +88,7 @@ class Mailbox:
         self._awaiting_open: dict[int, int] = {}  # channels whose OPEN still waits: credit added since
         self._forgotten: set[int] = set()  # channels closed by the process, with messages still kept
         self._paused: dict[int, Feeder] = {}
-        self._last_consumed: tuple[type[ToProcess], int] | None = None
+        self._in_hand: tuple[type[ToProcess], int] | None = None  # the last consumed, unless it is finished
         self._final: ToProcess | None = None
         self._fruitless = 0
 
@@ -196,13 +196,20 @@ class Mailbox:
             self.window_size += size
             yield message, size
 
-    def consumed(self, count: int) -> bool:
+    def consumed(self, count: int, *, in_hand: bool = True) -> bool:
         """The guest consumed the next `count` sent messages. Returns whether others wait for `take`.
+
+        Args:
+            count: how many; 0 if it has only finished the one in hand.
+            in_hand: whether it is still at work on the last of them.
 
         Raises:
             LinkError: fewer were sent.
         """
         sent, kept = self._sent, self._kept
+        if not (count or in_hand):
+            self._in_hand = None
+            return False
         if not 0 < count <= len(sent):
             raise LinkError(f"a worker reports {count} messages consumed of {len(sent)} sent")
         freed = 0
@@ -224,7 +231,7 @@ class Mailbox:
                 self._release(message)
         self.size -= freed
         self.window_size -= freed
-        self._last_consumed = _summary(message)
+        self._in_hand = _summary(message) if in_hand else None
         if self._paused:
             self._resume_with_room()
         return bool(self._waiting)
@@ -255,9 +262,9 @@ class Mailbox:
             worker_lost: whether its worker crashed or was killed.
 
         Returns:
-            A description of the message that is not delivered again: the last consumed or the discarded one; or None.
+            A description of the message that is not delivered again: the one in hand or the discarded one; or None.
         """
-        last, self._last_consumed = self._last_consumed, None
+        last, self._in_hand = self._in_hand, None
         if self._sent and self._sent[-1][0] is self._final:
             self.size -= self._sent.pop()[1]
         self._final = None

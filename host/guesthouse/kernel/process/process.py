@@ -258,13 +258,13 @@ class Process:
         self.state = ProcessState.GONE
         self.mailbox.clear()
 
-    def consumed(self, count: int) -> None:
-        """The guest consumed `count` more messages.
+    def consumed(self, count: int, *, in_hand: bool = True) -> None:
+        """The guest consumed `count` more messages. See `Mailbox.consumed`.
 
         Raises:
             LinkError: fewer were sent.
         """
-        if self.mailbox.consumed(count):
+        if self.mailbox.consumed(count, in_hand=in_hand):
             self._forward()
 
     def _post(self, message: to_worker.ToProcess, size: int) -> None:
