@@ -35,10 +35,12 @@ class Refusal(Struct, frozen=True):
 
     status: int
     reason: str
+    retry_after: int | None = None
+    """Seconds after which the client may try again (`Retry-After`), where that is known."""
 
     def because(self, detail: str) -> Refusal:
         """Append a detail to the reason."""
-        return Refusal(self.status, f"{self.reason}: {detail}")
+        return Refusal(self.status, f"{self.reason}: {detail}", self.retry_after)
 
 
 def is_sendable_code(code: int) -> bool:
@@ -129,9 +131,6 @@ TOO_MANY: Final = Refusal(503, "the node has as many connections as it may hold"
 MAILBOX_FULL: Final = Refusal(503, "the process has too much to do: try again")
 BODIES_FULL: Final = Refusal(503, "the node holds as many request bodies as it may: try again")
 ENDED: Final = Refusal(503, "the process ended before it answered")
-STARTING: Final = Refusal(503, "the node is starting: try again")
+STARTING: Final = Refusal(503, "the node is starting: try again", retry_after=5)
 STOPPING: Final = Refusal(503, "the node is shutting down")
-DRAINING: Final = Refusal(503, "the node is being drained: try another, or later")
-
-RETRY_SECONDS: Final = 5
-"""After which a client may try again at a node that is starting or being drained (`Retry-After`)."""
+DRAINING: Final = Refusal(503, "the node is being drained: try another, or later", retry_after=5)

@@ -71,8 +71,6 @@ class Context(Struct):
     """Connects this server to those of other nodes, if the node is in a cluster."""
     relayed: set[Channel] = field(default_factory=set)
     """Open channels whose sockets are at other nodes."""
-    starting: bool = False
-    """The node is starting: what is not found may be there soon."""
     stopping: bool = False
     """The node is shutting down: no new connections are accepted."""
     disconnected: Callable[[], None] = lambda: None
@@ -91,6 +89,10 @@ class Context(Struct):
             trusted_proxies=trusted,
         )
 
+    def starts(self, starting: bool) -> None:
+        """Whether the node is starting: what is not found may be there soon."""
+        self.access = replace(self.access, starting=starting)
+
     def no_process(self, process: ProcessId) -> CloseReason:
         """How a channel to a process that was not found is refused."""
         if self.router.is_away(process):
@@ -100,12 +102,13 @@ class Context(Struct):
     @property
     def no_own_process(self) -> CloseReason:
         """The same, of a process that would be one of this node."""
-        return close_codes.NODE_STARTS if self.starting and not self.stopping else close_codes.NO_SUCH_PROCESS
+        starting = self.access.starting and not self.stopping
+        return close_codes.NODE_STARTS if starting else close_codes.NO_SUCH_PROCESS
 
     @property
     def not_found(self) -> Refusal:
         """How a request for a path is refused to which nothing is bound."""
-        return close_codes.STARTING if self.starting else close_codes.NOT_FOUND
+        return self.access.not_found
 
     def log_client_fault(self, address: str, fault: str) -> None:
         """Log a fault of a client by its address, rate-limited."""

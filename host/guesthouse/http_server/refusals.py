@@ -68,8 +68,9 @@ def note_failed_login(request: Request, status: int) -> None:
 
 
 def refused(refusal: Refusal, *, retry_after: int | None = None, close: bool = False) -> PlainTextResponse:
-    """A refusal as plain text."""
+    """A refusal as plain text. `retry_after` is for one that does not say it itself."""
     headers = dict(_TEXT_HEADERS)
+    retry_after = refusal.retry_after or retry_after
     if retry_after is not None:
         headers["Retry-After"] = str(retry_after)
     if close:
@@ -109,7 +110,7 @@ def plain_response(refusal: Refusal, *, tls: bool, headers: Iterable[tuple[str, 
         f"Content-Length: {len(body)}",
         "X-Content-Type-Options: nosniff",
         *([": ".join(HSTS)] if tls else []),
-        *(["Retry-After: 1"] if refusal.status in (429, 503) else []),
+        *([f"Retry-After: {refusal.retry_after or 1}"] if refusal.status in (429, 503) else []),
         *map(": ".join, headers),
     )
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body

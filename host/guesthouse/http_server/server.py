@@ -239,7 +239,7 @@ class HttpServer(TokenActions):
 
     def starts(self, starting: bool) -> None:
         """Whether the node is starting: clients of what is not there are asked to come again."""
-        self._context.starting = starting
+        self._context.starts(starting)
 
     # Draining.
 

@@ -315,3 +315,32 @@ async def test_a_login_of_the_node_alone_opens_no_secure_path(house: House) -> N
     names = {value.partition("=")[0] for value in arrived.headers.get_list("set-cookie")}
     assert names
     assert COOKIE not in names
+
+
+@pytest.mark.parametrize("path", ["/", "/login", "/our.js", "/none:none:none/page", "/none:none:none/our.js"])
+async def test_the_host_of_a_package_that_is_not_there_yet_asks_to_come_again(
+    house: House, path: str
+) -> None:
+    """As other hosts do while the node starts, rather than refuse for good."""
+    name = f"none-none.localhost:{house.server.port}"
+    house.server.starts(True)
+    async with on(house, name) as client:
+        answer = await client.get(path)
+        assert (answer.status_code, answer.headers.get("Retry-After")) == (503, "5")
+        assert answer.text == "the node is starting: try again\n"
+        house.server.starts(False)
+        assert (await client.get(path)).status_code in (403, 404)
+
+
+@pytest.mark.parametrize("path", ["/", "/none:none:none/room"])
+async def test_sockets_to_the_host_of_a_package_that_is_not_there_yet_are_to_come_again(
+    house: House, path: str
+) -> None:
+    name = f"none-none.localhost:{house.server.port}"
+    for starting, codes, retry_after in ((True, (503,), "5"), (False, (403, 404), None)):
+        house.server.starts(starting)
+        with pytest.raises(InvalidStatus) as refused:
+            async with socket_on(house, name, path):
+                pass
+        assert refused.value.response.status_code in codes
+        assert refused.value.response.headers.get("Retry-After") == retry_after

@@ -35,7 +35,11 @@ SHARED_REALM: Final = "@shared"
 
 
 class NoSuchPackage(GuesthouseError):
-    """The host is that of a package without processes."""
+    """The host is that of a package without processes. The request is answered with `refusal`."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.reason)
+        self.refusal = refusal
 
 
 class Peer(Struct, frozen=True):
@@ -87,6 +91,13 @@ class AccessControl(Struct, frozen=True):
     allowed_origins: frozenset[str]
     trusted_proxies: frozenset[str]
     local: LocalAccess
+    starting: bool = False
+    """The node is starting: a process or path that is not found may be there soon."""
+
+    @property
+    def not_found(self) -> Refusal:
+        """How a request for a path is refused to which nothing is bound."""
+        return close_codes.STARTING if self.starting else close_codes.NOT_FOUND
 
     def decide(
         self, target: str, headers: HeaderValues, peer: Peer, now: float
@@ -108,8 +119,9 @@ class AccessControl(Struct, frozen=True):
         behind = forwarded_for(peer.address, headers.get_all("X-Forwarded-For"), self.trusted_proxies)
         offers = _offered(headers.get_all("Sec-WebSocket-Protocol"))
         if path == "/":
-            if not self._registers(site):
-                return close_codes.WRONG_SUBDOMAIN
+            refusal = self._no_register(site)
+            if refusal is not None:
+                return refusal
             return RegisterForm(behind, site.label, RESUMABLE in offers)
         try:
             requested = split_process_path(path)
@@ -120,7 +132,7 @@ class AccessControl(Struct, frozen=True):
             return close_codes.NODE_AWAY
         match = None if process is None else self.bindings.find_ws(process.id, requested.segments)
         if process is None or process.gone or match is None:
-            return close_codes.NOT_FOUND
+            return self.not_found
         binding = match.binding
         claims = self._admit(process.id, binding, headers, peer, now)
         if isinstance(claims, Refusal):
@@ -180,14 +192,21 @@ class AccessControl(Struct, frozen=True):
             return ()
         processes = processes_on(self.router, site.label)
         if not processes:
-            raise NoSuchPackage
+            raise NoSuchPackage(self._no_package)
         return processes
 
-    def _registers(self, site: Site) -> bool:
-        """Whether the register form is available: on the node's host and on packages' own origins."""
+    @property
+    def _no_package(self) -> Refusal:
+        """How a request on the host of a package is refused that has no processes."""
+        return close_codes.STARTING if self.starting else close_codes.WRONG_SUBDOMAIN
+
+    def _no_register(self, site: Site) -> Refusal | None:
+        """How the register form is refused; None on the node's host and on packages' own origins, which have it."""
         if not site.label:
-            return True
-        return site.apart is not None and bool(processes_on(self.router, site.label))
+            return None
+        if site.apart is None:
+            return close_codes.WRONG_SUBDOMAIN
+        return None if processes_on(self.router, site.label) else self._no_package
 
     def wrong_host(self, process: ProcessId, headers: HeaderValues, *, secure: bool) -> Refusal | None:
         """The refusal if a process's binding is not served on this host, or None.

@@ -106,7 +106,7 @@ class HttpApp:
             if self.context.admission is not Admission.ALL:
                 send = _and_close(send)
                 if self.context.admission is Admission.NOTHING:
-                    raise RequestRefused(close_codes.DRAINING, close_codes.RETRY_SECONDS)
+                    raise RequestRefused(close_codes.DRAINING)
             site = self.context.access.site(RequestHeaders(request))
             if "host" in request.headers and site is None:
                 raise RequestRefused(close_codes.MISDIRECTED)
@@ -120,12 +120,10 @@ class HttpApp:
                 await _whole_server(scope, receive, send)
             else:
                 await self.processes(scope, receive, send)
-        except NoSuchPackage:
-            await refused(close_codes.WRONG_SUBDOMAIN, close=True)(scope, receive, send)
+        except NoSuchPackage as error:
+            await refused(error.refusal, close=True)(scope, receive, send)
         except RequestRefused as refused_request:
-            page = refused_page(
-                request, refused_request.refusal, retry_after=refused_request.retry_after, close=True
-            )
+            page = refused_page(request, refused_request.refusal, close=True)
             await page(scope, receive, send)
         except asyncio.CancelledError:
             if not self.context.stopping:

@@ -19,11 +19,9 @@ from guesthouse.http_server.state.pending_responses import BodyBudget
 class RequestRefused(Exception):
     """The request is answered with `refusal`."""
 
-    def __init__(self, refusal: Refusal, retry_after: int | None = None) -> None:
+    def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.reason)
         self.refusal = refusal
-        self.retry_after = retry_after
-        """Seconds after which the client may try again, where that is known."""
 
 
 class RequestHeaders(Struct, frozen=True):

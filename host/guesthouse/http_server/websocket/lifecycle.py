@@ -125,11 +125,11 @@ class ChannelSocket(ClientSocket, asyncio.Protocol):
         """Close the socket now."""
         self._transport.abort()
 
-    def _reject(self, refusal: Refusal, request: Request, retry_after: int | None = None) -> None:
+    def _reject(self, refusal: Refusal, request: Request) -> None:
         self.context.refusals.refused(refusal)
         response = self._protocol.reject(refusal.status, refusal.reason + "\n")
-        if retry_after is not None:
-            response.headers["Retry-After"] = str(retry_after)
+        if refusal.retry_after is not None:
+            response.headers["Retry-After"] = str(refusal.retry_after)
         self._refuse(response, request)
 
     def _refuse(self, response: Response, request: Request) -> None:

@@ -88,14 +88,12 @@ class OpeningSocket(SessionSocket):
             self._reject(close_codes.STOPPING, request)
             return
         if context.admission is not Admission.ALL:
-            self._reject(close_codes.DRAINING, request, close_codes.RETRY_SECONDS)
+            self._reject(close_codes.DRAINING, request)
             return
         form = context.access.decide(request.path, request.headers, self.peer, context.now())
-        if form is close_codes.NOT_FOUND and context.starting:
-            self._reject(close_codes.STARTING, request, close_codes.RETRY_SECONDS)
-            return
         if isinstance(form, Refusal):
-            context.log_client_fault(self.peer.address, f"an upgrade was refused: {form.reason}")
+            if form.status != HTTPStatus.SERVICE_UNAVAILABLE:  # which is no fault of the client
+                context.log_client_fault(self.peer.address, f"an upgrade was refused: {form.reason}")
             self._reject(form, request)
             return
         response = protocol.accept(request)
