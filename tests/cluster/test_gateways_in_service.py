@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +23,7 @@ from tests.e2e.test_client_drain import LATER, TOLD, drain_status, in_state, ref
 from tests.e2e.waiting import until
 from tests.patience import PATIENCE
 from tests.tiers import thorough_after
+from websockets.exceptions import ConnectionClosed
 
 from .harness.joining import Members, members
 from .next_version import VERSION
@@ -212,6 +215,39 @@ async def test_a_terminal_reaches_a_process_of_another_node(nodes: Nodes) -> Non
         assert why in refused.stderr
 
 
+async def test_no_client_is_told_that_there_is_no_such_process_before_the_gateway_has_met_its_node(
+    nodes: Nodes,
+) -> None:
+    token = await nodes.gateway.token()
+    await nodes.end(ONE)
+    os.kill(nodes.home.pid, signal.SIGSTOP)
+    starting = asyncio.create_task(nodes.start(ONE))
+
+    async def code() -> int | None:
+        """With which a client is refused; None if it gets a channel."""
+        async with bare(nodes.gateway) as socket:
+            await socket.send(register_message(token, THERE))
+            with suppress(ConnectionClosed):
+                assert "channel_id" in str(await socket.recv())
+                return None
+        return socket.close_code
+
+    try:
+        await until(lambda: in_turn(nodes.running), lambda found: ONE in found, "the gateway is there")
+        assert await code() == 1013
+    finally:
+        os.kill(nodes.home.pid, signal.SIGCONT)
+    assert (
+        await until(code, lambda found: found != 1013, "the gateway has met the node of the process") is None
+    )
+    await starting
+
+
+async def in_turn(found: dict[str, Daemon]) -> dict[str, Daemon]:
+    """What is there at each look."""
+    return found
+
+
 @pytest.mark.thorough
 async def test_the_home_says_whose_clients_it_takes(nodes: Nodes) -> None:
     await nodes.end(TWO)
@@ -225,7 +261,12 @@ async def test_the_home_says_whose_clients_it_takes(nodes: Nodes) -> None:
 
     await until(refusal, lambda code: code != 1014, "the home is back, and has told what it has")
     assert await refusal() == 4004
-    assert (await nodes.gateway.get(f"/{RECORDER}/events", token)).status_code == 404
+
+    async def page() -> int:
+        return (await nodes.gateway.get(f"/{RECORDER}/events", token)).status_code
+
+    await until(page, lambda status: status != 503, "the gateway has waited for the member that is not there")
+    assert await page() == 404
     assert not await nodes.home.channels(RECORDER)
     await nodes.end(TWO)
     await nodes.start(TWO, cluster_gateways_from=f"other.os,{ONE}")

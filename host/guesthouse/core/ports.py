@@ -127,6 +127,9 @@ class RouterPort(Protocol):
     def is_away(self, process: ProcessId) -> bool:
         """Whether a process that is not found is one of another node that cannot be reached now."""
 
+    def is_expected(self, process: ProcessId) -> bool:
+        """Whether a process that is not found may be one of another node, which has not said yet what it runs."""
+
     def has_package(self, package_id: str) -> bool:
         """Whether this node has a process of `package:publisher` that has not ended for good."""
 

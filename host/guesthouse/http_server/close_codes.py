@@ -86,6 +86,7 @@ TOO_MANY_CHANNELS: Final = CloseReason(4005, "the token has as many channels ope
 REGISTER_OFF: Final = CloseReason(4006, "the register form is turned off on this node")
 NO_KEY: Final = CloseReason(4007, "no public key within the deadline")
 NODE_STARTS: Final = CloseReason(1013, "the node is starting: connect again")
+NOT_LISTED: Final = CloseReason(1013, "another node has not said yet what it runs: connect again")
 NO_NEW_CHANNEL: Final = CloseReason(1013, "the node is being drained: try another, or later")
 
 # Resumable channels.
@@ -132,5 +133,6 @@ MAILBOX_FULL: Final = Refusal(503, "the process has too much to do: try again")
 BODIES_FULL: Final = Refusal(503, "the node holds as many request bodies as it may: try again")
 ENDED: Final = Refusal(503, "the process ended before it answered")
 STARTING: Final = Refusal(503, "the node is starting: try again", retry_after=5)
+UNLISTED: Final = Refusal(503, "another node has not said yet what it runs: try again", retry_after=5)
 STOPPING: Final = Refusal(503, "the node is shutting down")
 DRAINING: Final = Refusal(503, "the node is being drained: try another, or later", retry_after=5)

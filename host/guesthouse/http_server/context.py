@@ -21,7 +21,7 @@ from guesthouse.http_server.auth.tokens import Tokens
 from guesthouse.http_server.channel.channel import Channel
 from guesthouse.http_server.channel.client_socket import ClientSocket, KeylessSocket
 from guesthouse.http_server.channel.session_channel import SessionChannel
-from guesthouse.http_server.close_codes import CloseReason, Refusal
+from guesthouse.http_server.close_codes import CloseReason
 from guesthouse.http_server.routing.bindings import Bindings
 from guesthouse.http_server.routing.hosts import own_hosts
 from guesthouse.http_server.routing.origin import counted_as, normal_origin
@@ -97,18 +97,16 @@ class Context(Struct):
         """How a channel to a process that was not found is refused."""
         if self.router.is_away(process):
             return close_codes.NODE_LOST
-        return self.no_own_process
+        missing = self.no_own_process
+        if missing is close_codes.NO_SUCH_PROCESS and self.router.is_expected(process):
+            return close_codes.NOT_LISTED
+        return missing
 
     @property
     def no_own_process(self) -> CloseReason:
         """The same, of a process that would be one of this node."""
         starting = self.access.starting and not self.stopping
         return close_codes.NODE_STARTS if starting else close_codes.NO_SUCH_PROCESS
-
-    @property
-    def not_found(self) -> Refusal:
-        """How a request for a path is refused to which nothing is bound."""
-        return self.access.not_found
 
     def log_client_fault(self, address: str, fault: str) -> None:
         """Log a fault of a client by its address, rate-limited."""

@@ -240,6 +240,8 @@ class HttpServer(TokenActions):
     def starts(self, starting: bool) -> None:
         """Whether the node is starting: clients of what is not there are asked to come again."""
         self._context.starts(starting)
+        if not starting and self._context.relays is not None:
+            self._context.relays.started()
 
     # Draining.
 

@@ -339,6 +339,7 @@ class Node(CommandedNode):
         administration.announce_drain(draining=self.draining)
         if self.gateways is not None:
             self.gateways.draining = administration.draining_nodes
+            self.gateways.expect(name for name in cluster.member_names() if name != membership.node)
         await self._cluster_stack.enter_async_context(administration)
         self.cluster = await self._cluster_stack.enter_async_context(cluster)
         self.administration = administration

@@ -118,6 +118,9 @@ class FakeRouter:
     def is_away(self, process: ProcessId) -> bool:
         return False
 
+    def is_expected(self, process: ProcessId) -> bool:
+        return False
+
     def has_package(self, package_id: str) -> bool:
         return any(process.id.package_id == package_id for process in self.processes())
 

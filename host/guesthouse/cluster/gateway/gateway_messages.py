@@ -243,6 +243,10 @@ class RelayedAnswer(_Message, tag=39, frozen=True):
     reason: _Text | None = None
 
 
+class Listed(_Message, tag=40, frozen=True):
+    """The home has started and announced all that it runs: what it has not announced, it does not have."""
+
+
 ToHome: TypeAlias = (
     RelayOpen
     | RelayDeliver
@@ -254,7 +258,15 @@ ToHome: TypeAlias = (
     | ForgetRequest
 )
 ToGateway: TypeAlias = (
-    Announce | Withdraw | RelayPush | RelayClose | RelayTaken | TokenVerified | TokenRefused | RelayedAnswer
+    Announce
+    | Withdraw
+    | RelayPush
+    | RelayClose
+    | RelayTaken
+    | TokenVerified
+    | TokenRefused
+    | RelayedAnswer
+    | Listed
 )
 Message: TypeAlias = ToHome | ToGateway
 

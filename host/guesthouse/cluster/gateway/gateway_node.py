@@ -318,7 +318,7 @@ class GatewayNode:
         refusal = self._refusal_of(message)
         if refusal is None:
             process = self._process(message.process)
-            refusal = self._context.not_found if process is None else self._ask(message, process)
+            refusal = self._context.access.not_found if process is None else self._ask(message, process)
         if refusal is not None:
             self._refuse(message.number, refusal)
 

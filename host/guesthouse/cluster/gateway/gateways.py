@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from functools import partial
 from typing import Final
 
@@ -15,6 +15,7 @@ from guesthouse.cluster.gateway.gateway_messages import (
     BODY_BYTES,
     Announce,
     BadGatewayMessage,
+    Listed,
     RelayClose,
     RelayedAnswer,
     RelayPush,
@@ -68,6 +69,7 @@ _TO_GATEWAY: Final = (
     TokenVerified,
     TokenRefused,
     RelayedAnswer,
+    Listed,
 )
 
 
@@ -134,6 +136,8 @@ class Gateways:
         """Announcements of changes: sent to each node, and those of others."""
         self._announcing = False
         """Whether `_announce` is scheduled."""
+        self._lists = False
+        """Whether the others are to be told that nothing else is there, once all changes are announced."""
         self._may_announce = float(ANNOUNCED_BURST)
         self._refilled_at = self._loop.time()
         self._context: Context
@@ -144,7 +148,19 @@ class Gateways:
 
     def _connect(self, context: Context, exchanges: PendingResponses) -> tuple[RouterPort, Relays]:
         self._context, self._exchanges, self._own = context, exchanges, context.router
-        return JoinedRouter(context.router, self._homes, lambda: self.draining, self._away.have), self
+        router = JoinedRouter(
+            context.router, self._homes, lambda: self.draining, self._away.have, self._may_have
+        )
+        return router, self
+
+    def expect(self, nodes: Iterable[str]) -> None:
+        """The cluster has these other nodes. Clients of processes that are not known are asked to come again until each
+        has said what it runs, or had the time for it.
+        """
+        self._away.expect(nodes)
+
+    def _may_have(self, process: ProcessId) -> bool:
+        return self._away.may_have(process, self._served.has)
 
     # Other nodes.
 
@@ -162,6 +178,8 @@ class Gateways:
         self._away.back(node)
         if self._may_be_gateway(node):
             peer.as_gateway.announce_all()
+        if not self._context.access.starting:
+            peer.link.send(Listed())
 
     def lost(self, node: str) -> None:
         """See `PeerService`."""
@@ -217,6 +235,8 @@ class Gateways:
             if isinstance(message, _TO_GATEWAY):
                 self._heard += isinstance(message, Announce)
                 home(message)
+                if isinstance(message, Listed):
+                    self._away.listed(node)
             elif self._may_be_gateway(node):
                 gateway(message)
             else:
@@ -283,6 +303,16 @@ class Gateways:
         self._announcing = bool(changed)
         if changed:
             self._loop.call_later(ANNOUNCE_SECONDS, self._announce)
+        elif self._lists:
+            self._lists = False
+            for peer in self._peers.values():
+                peer.link.send(Listed())
+
+    def started(self) -> None:
+        """See `Relays`."""
+        self._lists = True
+        if not self._announcing:
+            self._announce()
 
     def process_gone(self, process: ProcessId) -> None:
         """See `Relays`."""
@@ -313,7 +343,11 @@ class Gateways:
         """See `Relays`."""
         home = self._homes.get(target.node)
         if home is None or target.plain not in home.processes:
-            answered(close_codes.NODE_LOST if self._away.is_away(target.node) else otherwise)
+            if self._away.is_away(target.node):
+                otherwise = close_codes.NODE_LOST
+            elif self._may_have(target):
+                otherwise = close_codes.NOT_LISTED
+            answered(otherwise)
             return
         number = home.verify(target, token, answered)
         if number:

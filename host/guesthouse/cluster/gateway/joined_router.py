@@ -26,6 +26,7 @@ class JoinedRouter:
         homes: other nodes, by name.
         draining: returns the names of those that take no new clients, which come last.
         away: whether a node that cannot be reached has a process.
+        may_have: whether a node that has not said yet what it runs may have one.
     """
 
     def __init__(
@@ -34,11 +35,13 @@ class JoinedRouter:
         homes: Mapping[str, HomeNode],
         draining: Callable[[], Container[str]],
         away: Callable[[ProcessId], bool],
+        may_have: Callable[[ProcessId], bool],
     ) -> None:
         self._own = own
         self._homes = homes
         self._draining = draining
         self._away = away
+        self._may_have = may_have
 
     @property
     def node(self) -> str:
@@ -55,9 +58,15 @@ class JoinedRouter:
 
     def is_away(self, process: ProcessId) -> bool:
         """See `RouterPort`."""
-        return self._away(process) and (
-            isinstance(process, ForeignProcess) or not self._own.has_package(process.package_id)
-        )
+        return self._away(process) and self._is_elsewhere(process)
+
+    def is_expected(self, process: ProcessId) -> bool:
+        """See `RouterPort`."""
+        return self._may_have(process) and self._is_elsewhere(process)
+
+    def _is_elsewhere(self, process: ProcessId) -> bool:
+        """Whether no process of this node is meant."""
+        return isinstance(process, ForeignProcess) or not self._own.has_package(process.package_id)
 
     def has_package(self, package_id: str) -> bool:
         """See `RouterPort`."""

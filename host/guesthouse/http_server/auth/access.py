@@ -96,8 +96,19 @@ class AccessControl(Struct, frozen=True):
 
     @property
     def not_found(self) -> Refusal:
-        """How a request for a path is refused to which nothing is bound."""
+        """How a request for a path of a process of this node is refused to which nothing is bound."""
         return close_codes.STARTING if self.starting else close_codes.NOT_FOUND
+
+    def no_process(self, process: ProcessId) -> Refusal:
+        """How a request to a process is refused that was not found."""
+        return close_codes.NODE_AWAY if self.router.is_away(process) else self.nothing_bound(process)
+
+    def nothing_bound(self, process: ProcessId) -> Refusal:
+        """How a request for a path of a process of any node is refused to which nothing is bound."""
+        refusal = self.not_found
+        if refusal is close_codes.NOT_FOUND and self.router.is_expected(process):
+            return close_codes.UNLISTED
+        return refusal
 
     def decide(
         self, target: str, headers: HeaderValues, peer: Peer, now: float
@@ -128,11 +139,11 @@ class AccessControl(Struct, frozen=True):
         except BadPath:
             return close_codes.NOT_FOUND
         process = self.router.find(requested.process, counted_as(behind or peer.address))
-        if process is None and self.router.is_away(requested.process):
-            return close_codes.NODE_AWAY
-        match = None if process is None else self.bindings.find_ws(process.id, requested.segments)
-        if process is None or process.gone or match is None:
-            return self.not_found
+        if process is None or process.gone:
+            return self.no_process(requested.process)
+        match = self.bindings.find_ws(process.id, requested.segments)
+        if match is None:
+            return self.nothing_bound(process.id)
         binding = match.binding
         claims = self._admit(process.id, binding, headers, peer, now)
         if isinstance(claims, Refusal):

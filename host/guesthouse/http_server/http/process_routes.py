@@ -75,8 +75,7 @@ class ProcessPages(Struct, frozen=True):
         client = self.context.access.client(RequestHeaders(request), peer_of(request))
         process = self.context.router.find(requested.process, client)
         if process is None or process.gone:
-            away = self.context.router.is_away(requested.process)
-            raise RequestRefused(close_codes.NODE_AWAY if away else self.context.not_found)
+            raise RequestRefused(self.context.access.no_process(requested.process))
         response = await self._answer(request, process, requested)
         await response(scope, receive, send)
 
@@ -95,7 +94,7 @@ class ProcessPages(Struct, frozen=True):
             if response is not None:
                 return response
         return (
-            refused_page(request, self.context.not_found)
+            refused_page(request, self.context.access.nothing_bound(process.id))
             if root is None
             else await self._bound(request, process, policy, root)
         )

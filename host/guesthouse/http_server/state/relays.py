@@ -39,6 +39,9 @@ class Relays(Protocol):
     def process_gone(self, process: ProcessId) -> None:
         """A process of this node has ended for good."""
 
+    def started(self) -> None:
+        """All packages of this node were added: it has started."""
+
     def present(self, process: ForeignProcess, channel_id: int, *, away: bool) -> None:
         """The client of a resumable channel of another node's process is away, or back."""
 

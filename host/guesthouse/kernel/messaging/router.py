@@ -101,6 +101,10 @@ class Router(NodeRequests):
         """Never, of this node's processes."""
         return False
 
+    def is_expected(self, process: ProcessId) -> bool:
+        """Never, of this node's processes."""
+        return False
+
     def has_package(self, package_id: str) -> bool:
         """Whether a process is of that package."""
         return package_id in self._of_package

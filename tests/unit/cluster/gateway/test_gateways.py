@@ -7,13 +7,13 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from tests.patience import PATIENCE
-from tests.unit.http_server.conftest import CHAT, FakeProcess, FakeRouter, Start, http_path, until
+from tests.unit.http_server.conftest import CHAT, OTHER, FakeProcess, FakeRouter, Start, http_path, until
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -142,6 +142,81 @@ def drained(process: FakeProcess) -> list[tuple[object, ...]]:
     while not process.quiet:
         told.append(process.told.get_nowait())
     return told
+
+
+NOWHERE: Final = "nobody:nowhere:example.os"
+
+
+async def refused_as_not_listed(house: Pair, target: str) -> None:
+    async with connect(house.ws_url, proxy=None) as client:
+        await client.send(json.dumps(house.register | {"target_process": target}))
+        assert await close_of(client) == (1013, "another node has not said yet what it runs: connect again")
+
+
+async def refused_everywhere_as_not_listed(house: Pair) -> None:
+    await refused_as_not_listed(house, NOWHERE)
+    with pytest.raises(InvalidStatus) as refused:
+        await connect(f"{house.ws_url}/{NOWHERE}/room", proxy=None)
+    async with httpx.AsyncClient(base_url=house.server.url, trust_env=False) as client:
+        page = await client.get(f"/{NOWHERE}/room")
+    assert page.text == "another node has not said yet what it runs: try again\n"
+    upgrade = refused.value.response
+    assert [(each.status_code, each.headers["Retry-After"]) for each in (upgrade, page)] == [(503, "5")] * 2
+
+
+async def refused_as_unbound(house: Pair, path: str) -> None:
+    with pytest.raises(InvalidStatus, match="404"):
+        await connect(f"{house.ws_url}{path}", proxy=None)
+    async with httpx.AsyncClient(base_url=house.server.url, trust_env=False) as client:
+        assert (await client.get(path)).status_code == 404
+
+
+async def test_until_a_home_has_started_it_may_have_any_process_and_path(house: Pair) -> None:
+    """It is back within seconds, and starts its packages one by one."""
+    home = house.home_side
+    house.web.cut(HOME, GATEWAY)
+    chat, other = home.router.known.pop(CHAT), home.router.known.pop(OTHER)
+    home.server.starts(True)
+    house.web.up()
+    await refused_as_away(house)  # it had that
+    await refused_everywhere_as_not_listed(house)
+    await refused_as_not_listed(house, f"{HOME}@{NOWHERE}")
+    home.router.known[CHAT] = chat
+    home.gateways.process_changed(CHAT)
+    await until(lambda: house.gateway_side.gateways.figures().processes_of_others == 1)
+    async with registered(house):
+        pass
+    async with httpx.AsyncClient(base_url=house.server.url, trust_env=False) as client:
+        assert (await client.get(f"/{CHAT}/not-bound-yet")).status_code == 503
+    home.router.known[OTHER] = other
+    home.gateways.process_changed(OTHER)
+    home.server.starts(False)
+    await until(lambda: house.gateway_side.gateways.figures().processes_of_others == 2)
+    await refused_as_unknown(house, NOWHERE)
+    await refused_as_unbound(house, f"/{NOWHERE}/room")
+    await refused_as_unbound(house, f"/{CHAT}/not-bound-yet")
+    async with registered(house):
+        pass
+
+
+async def test_a_gateway_that_has_just_started_waits_for_what_the_other_nodes_say(house: Pair) -> None:
+    house.gateway_side.gateways.expect([HOME, "third.os"])
+    await refused_everywhere_as_not_listed(house)
+    await refused_as_not_listed(house, f"third.os@{NOWHERE}")
+    await refused_as_unknown(house, f"stranger.os@{NOWHERE}")
+    house.gateway_side.router.known[CHAT] = house.home_side.router.known[CHAT]
+    await refused_as_unknown(
+        house, f"nobody:{CHAT.package_name}:{CHAT.publisher_node}"
+    )  # of a package of its own
+
+
+async def test_of_a_home_that_does_not_take_this_gateway_nothing_is_expected(start: Start) -> None:
+    house: Pair = await start(None, None)
+    house.home_side.gateways._taken_from = frozenset({"other.os"})
+    house.web.cut(HOME, GATEWAY)
+    house.web.up()
+    await until(lambda: not house.gateway_side.server._context.router.is_away(CHAT))
+    await refused_as_unknown(house, str(CHAT))
 
 
 async def test_when_the_gateway_is_gone_each_process_hears_of_it_once(house: Pair) -> None:
@@ -475,7 +550,9 @@ def test_a_node_that_is_drained_is_chosen_where_no_other_has_the_process() -> No
     draining = {"a.os"}
     stands = {name: FakeProcess(CHAT) for name in ("a.os", "b.os", "c.os")}
     homes: Any = {name: SimpleNamespace(processes={CHAT: stand}) for name, stand in stands.items()}
-    router: Any = JoinedRouter(FakeRouter(), homes, lambda: draining, lambda process: False)
+    router: Any = JoinedRouter(
+        FakeRouter(), homes, lambda: draining, lambda process: False, lambda process: False
+    )
     assert router.find(CHAT) is stands["b.os"]
     assert router.processes() == [stands["b.os"]]
     draining |= {"b.os", "c.os"}
@@ -492,7 +569,9 @@ def homes_with(*names: str) -> dict[str, Any]:
 def test_clients_are_spread_over_homes_and_stay_while_theirs_is_there() -> None:
     homes = homes_with("a.os", "b.os", "c.os")
     draining: set[str] = set()
-    router: Any = JoinedRouter(FakeRouter(), homes, lambda: draining, lambda process: False)
+    router: Any = JoinedRouter(
+        FakeRouter(), homes, lambda: draining, lambda process: False, lambda process: False
+    )
     clients = [f"10.0.{number // 256}.{number % 256}" for number in range(3000)]
 
     def chosen() -> dict[str, str]:

@@ -17,6 +17,7 @@ from guesthouse.cluster.gateway.gateway_messages import (
     INBOUND_BYTES,
     Announce,
     BoundWs,
+    Listed,
     Message,
     RelayClose,
     RelayCredit,
@@ -430,7 +431,7 @@ async def test_who_may_not_be_a_gateway_is_told_nothing_and_opens_nothing(pair: 
     pair.web.keep = True
     pair.web.up()
     gateway_says(pair, OPEN, VerifyToken(1, str(CHAT), "x"))
-    assert await answers(pair) == []
+    assert await answers(pair) == [Listed()], "that there is nothing for it, not even to wait for"
     assert pair.chat.quiet
     assert pair.log.mentions("is not in cluster.gateways_from")
     assert not pair.gateway_side.gateways._homes[HOME].processes
