@@ -30,6 +30,7 @@ RETRIES: Final = {
     close_codes.NO_NEW_CHANNEL: ("Interrupted", "reopen"),
     close_codes.NODE_LOST: ("Interrupted", "reopen"),
     close_codes.NODE_STARTS: ("Interrupted", "reopen"),
+    close_codes.NOT_LISTED: ("Interrupted", "reopen"),
     close_codes.BAD_NODE: ("Interrupted", "reopen"),
     close_codes.CROWDED_HOME: ("Interrupted", "reopen"),
     close_codes.CROWDED_MAILBOX: ("Interrupted", "reopen"),
