@@ -110,6 +110,7 @@ async def test_the_cards_are_on_three_servers_once_there_are_three(tmp_path: Pat
             await until(cards, lambda found: found == {"card.a": b"card"}, "the others have it")
 
 
+@pytest.mark.thorough
 async def test_nodes_of_a_server_in_operator_mode_need_no_more_than_is_documented(
     tmp_path: Path, new_home: Callable[[], Path]
 ) -> None:

@@ -200,6 +200,7 @@ async def test_a_drain_of_a_gateway_that_is_cancelled_leaves_the_others_where_th
         await nodes.closed_once([client.channel_id for client in go])
 
 
+@pytest.mark.thorough
 async def test_a_terminal_reaches_a_process_of_another_node(nodes: Nodes) -> None:
     said = await nodes.gateway.cli(
         "connect", THERE, "--wait", "60", stdin='{"sleep": 0}\n{"close": 1000, "reason": ""}\n'

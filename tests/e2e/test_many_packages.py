@@ -14,11 +14,15 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
+import pytest
+
 from guesthouse.core.config import HttpSettings, Settings
 from guesthouse.node.node import Node
 from guesthouse.package.store.installed import INSTALLED_NAME
 
 from .packages import package
+
+pytestmark = pytest.mark.thorough
 
 FEW: Final = 40
 MANY: Final = 10 * FEW

@@ -44,6 +44,7 @@ async def test_a_folder_whose_path_is_not_utf_8_is_looked_at(tmp_path: Path) -> 
     assert "cannot be watched (its path is not UTF-8): polling it every second" in said
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 async def test_a_file_whose_name_is_not_utf_8_ends_no_watch(tmp_path: Path) -> None:
     said: list[str] = []
