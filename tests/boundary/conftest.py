@@ -9,6 +9,8 @@ from typing import Final
 
 import pytest
 
+from guesthouse.wasm.binary import unused_exports
+
 from .lanes import Lane
 
 _CALL_THE_HOST: Final = (
@@ -33,6 +35,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     always = lanes if name in _EACH_LANE else ["apart"]
     chosen = [lane if lane in always else pytest.param(lane, marks=pytest.mark.thorough) for lane in lanes]
     metafunc.parametrize("lane", chosen, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _slim() -> Iterator[None]:
+    """What is taken apart keeps the exports that it uses, and no others."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(unused_exports, "LEAST_UNUSED", 1)
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -17,7 +17,7 @@ the names of the compiled modules' files in the same folder.
 MODULE_SUFFIX: Final = ".module"
 """Of a compiled core module that components share."""
 
-PLAN_VERSION: Final = 13
+PLAN_VERSION: Final = 14
 """Increase it when plans or compiled modules change in form or content: the compile cache then ignores old
 ones.
 """

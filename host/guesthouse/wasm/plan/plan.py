@@ -194,3 +194,18 @@ class Plan(Struct, frozen=True):
         """What a guest needs initially."""
         besides = sum(self.weights[each.module].bytes for each in self.instantiations) if self.weights else 0
         return replace(self.needs, other_bytes=besides)
+
+    def used_exports(self) -> list[set[str]]:
+        """The names of the exports that it uses, by module."""
+        used: list[set[str]] = [set() for _ in range(self.modules)]
+        exports = [lifted.function for lifted in self.exports]
+        exports += self.reallocs
+        if self.memory is not None:
+            exports.append(self.memory)
+        for each in self.instantiations:
+            exports += [source for source in each.imports if isinstance(source, Export)]
+            if each.start is not None:
+                used[each.module].add(each.start)
+        for export in exports:
+            used[self.instantiations[export.instance].module].add(export.name)
+        return used

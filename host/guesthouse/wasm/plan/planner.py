@@ -20,6 +20,7 @@ from wasmtime.component import _types as wt
 
 from guesthouse.wasm.binary.byte_reader import UnsupportedComponent
 from guesthouse.wasm.binary.core_module import without_start
+from guesthouse.wasm.binary.unused_exports import without_unused_exports
 from guesthouse.wasm.engine.engines import is_small
 from guesthouse.wasm.engine.fiber import MAX_TABLES
 from guesthouse.wasm.errors import UnsupportedType
@@ -69,8 +70,10 @@ def take_apart(content: bytes, engine: Engine) -> Parts:
     except (WasmtimeError, UnsupportedType) as error:
         raise UnsupportedComponent(str(error)) from None
     modules = (without_start(each)[0] for each in outcome.linking.modules)
-    pinned = tuple(planner.memories.pin(number, each) for number, each in enumerate(modules))
-    return Parts(plan, pinned, compiled.type)
+    pinned = (planner.memories.pin(number, each) for number, each in enumerate(modules))
+    used = plan.used_exports()
+    slim = tuple(without_unused_exports(each, used[number], engine) for number, each in enumerate(pinned))
+    return Parts(plan, slim, compiled.type)
 
 
 class _OwnResource(UnsupportedComponent):
