@@ -9,6 +9,9 @@ from typing import Final, Protocol
 class Keeper(Protocol):
     """Keeps open channels."""
 
+    def has(self, channel_id: int) -> bool:
+        """Whether it is one of them: if the node has it no more, the client has left, and `on_close` follows."""
+
     def closed(self, channel_id: int) -> None:
         """The process closed a channel of its node."""
 
@@ -17,6 +20,9 @@ class Keeper(Protocol):
 
 
 class _Nobody:
+    def has(self, channel_id: int) -> bool:
+        return False
+
     def closed(self, channel_id: int) -> None:
         pass
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
+from guesthouse_sdk._closing import closing
+from guesthouse_sdk.errors import ChannelNotFound
 from guesthouse_sdk.system import Verbosity, print_to_log
 
 _SDK_FOLDER: Final = str(Path(__file__).parent)
@@ -55,7 +57,13 @@ def logging_to_host() -> Iterator[None]:
 
 
 def log_exception(what: str, error: BaseException) -> None:
-    """Log that `what` failed, with the traceback of the user's code."""
+    """Log that `what` failed, with the traceback of the user's code; or in one line that a client has left, which is no
+    fault of that code.
+    """
+    if isinstance(error, ChannelNotFound) and closing.keeper.has(error.channel_id):
+        text = f"{what} stopped at a push to channel {error.channel_id}: its client has left"
+        print_to_log(text, Verbosity.WARNING)
+        return
     shown = traceback.format_exception(type(error), error, _author_frames(error.__traceback__))
     text = _MOUNT.sub(r"\1", "".join(shown)).rstrip()
     print_to_log(f"{what} failed\n{text}", Verbosity.ERROR)

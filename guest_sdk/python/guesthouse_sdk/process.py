@@ -49,8 +49,8 @@ _BINARY: Final = types.WsMessageType.BINARY
 class Process(ProcessTimers, ProcessRoutes, ProcessMessages, ProcessTasks):
     """Base class of a process. Override what you need; no method needs `super()`.
 
-    An uncaught exception is logged with its traceback, and that message is not handled further. Only one from
-    `on_start` ends the process.
+    An uncaught exception is logged with its traceback, or in one line if it is that a client has left, and that message
+    is not handled further. Only one from `on_start` ends the process.
 
     Attributes:
         our: this process's address.
@@ -363,6 +363,9 @@ class _Kept:
 
     def __init__(self, process: Process) -> None:
         self._process = process
+
+    def has(self, channel_id: int) -> bool:
+        return channel_id in self._process._by_id
 
     def closed(self, channel_id: int) -> None:
         self._process._forget(channel_id)

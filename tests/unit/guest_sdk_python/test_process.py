@@ -36,6 +36,7 @@ from guesthouse_sdk import (
 from guesthouse_sdk._checks import MAX_ELEMENTS, MAX_HEADERS, MAX_NAMED, MAX_ON_EXIT, MAX_SUBPROTOCOLS
 from guesthouse_sdk._native.http_server import PushError as RawPushError
 from guesthouse_sdk._native.types import WsMessageType as RawType
+from guesthouse_sdk.channel_requests import ChannelRequest
 from guesthouse_sdk.testing import Answer, FakeHost, FakeLimits
 
 from guesthouse.core.capabilities import MOST_NAMED
@@ -301,6 +302,47 @@ def test_sending_to_a_client_that_has_left_is_an_error_and_closing_it_is_not() -
         host.open().close()
         host.run(Late)
         assert host.log == []
+
+
+@pytest.mark.parametrize("handler", ["on_open", "on_message", "on_channel_request"])
+def test_a_client_that_left_before_it_was_answered_takes_one_line_of_the_log(handler: str) -> None:
+    class Answers(Process):
+        def on_open(self, channel: Channel) -> None:
+            self.answer("on_open", channel)
+
+        def on_message(self, channel: Channel, message: str | bytes) -> None:
+            self.answer("on_message", channel)
+
+        def on_channel_request(self, channel: Channel, request: ChannelRequest) -> object:
+            self.answer("on_channel_request", channel)
+            return None
+
+        def answer(self, name: str, channel: Channel) -> None:
+            if name == handler:
+                left.known = False  # a node has forgotten it before its end is told
+                channel.send("hello")
+
+    with FakeHost() as host:
+        left = host.open()
+        left.send_text('{"request": 1, "body": null}' if handler == "on_channel_request" else "hello")
+        left.close()
+        host.run(Answers)
+        (line,) = host.log
+        assert line.text == f"{handler} stopped at a push to channel {left.id}: its client has left"
+        assert line.level == "warning"
+
+
+def test_a_push_to_a_channel_that_the_process_does_not_have_is_logged_with_its_traceback() -> None:
+    class Wrong(Process):
+        def on_message(self, channel: Channel, message: str | bytes) -> None:
+            channel.close()
+            channel.send("too late")
+
+    with FakeHost() as host:
+        host.open().send_text("hello")
+        host.run(Wrong)
+        (line,) = host.log
+        assert line.text.startswith("on_message failed\nTraceback")
 
 
 @pytest.mark.parametrize("message", [5, None, "\ud800", ["list"]])
