@@ -23,11 +23,17 @@ class CloseReason(Struct, frozen=True):
 
     code: int
     reason: str
+    note: str = ""
+    """For the log, beside what the client is told."""
 
     def because(self, detail: str) -> CloseReason:
         """Append a detail to the reason, truncated to `MAX_REASON`."""
         text = f"{self.reason}: {detail}".encode()[:MAX_REASON]
-        return CloseReason(self.code, text.decode(errors="ignore"))
+        return CloseReason(self.code, text.decode(errors="ignore"), self.note)
+
+    def noting(self, note: str) -> CloseReason:
+        """Note a detail for the log."""
+        return CloseReason(self.code, self.reason, note)
 
 
 class Refusal(Struct, frozen=True):

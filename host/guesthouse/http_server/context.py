@@ -98,9 +98,9 @@ class Context(Struct):
         if self.router.is_away(process):
             return close_codes.NODE_LOST
         missing = self.no_own_process
-        if missing is close_codes.NO_SUCH_PROCESS and self.router.is_expected(process):
-            return close_codes.NOT_LISTED
-        return missing
+        if missing is not close_codes.NO_SUCH_PROCESS:
+            return missing
+        return close_codes.NOT_LISTED if self.router.is_expected(process) else missing.noting(f"to {process}")
 
     @property
     def no_own_process(self) -> CloseReason:
@@ -108,9 +108,9 @@ class Context(Struct):
         starting = self.access.starting and not self.stopping
         return close_codes.NODE_STARTS if starting else close_codes.NO_SUCH_PROCESS
 
-    def log_client_fault(self, address: str, fault: str) -> None:
-        """Log a fault of a client by its address, rate-limited."""
-        self.client_faults.log(counted_as(address), fault, self.monotonic())
+    def log_client_fault(self, address: str, fault: str, detail: str = "") -> None:
+        """Log a fault of a client by its address, rate-limited; see `ClientFaultLog.log`."""
+        self.client_faults.log(counted_as(address), fault, self.monotonic(), detail)
 
 
 def new_context(

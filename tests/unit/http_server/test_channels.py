@@ -101,6 +101,11 @@ async def test_the_size_of_a_message_is_limited(house: House, size: int, compres
             assert await closed_with(client) == (1009, "message too big")
             assert await house.chat.next() == ("close", event.channel_id)
             assert house.server.open_channels() == []
+            assert house.log.mentions("127.0.0.1: a WebSocket was closed with 1009: message too big (to ")
+            setting = "connections.message_bytes is 4096)"
+            if compression is None:  # else no more is decompressed than is needed to see it
+                setting = f"{CHAT}; {size} bytes; {setting}"
+            assert house.log.mentions(setting)
 
 
 async def deflating(house: House, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from typing import Any
 
@@ -157,6 +158,22 @@ async def test_a_client_of_a_process_that_is_not_there_yet_is_asked_to_come_agai
     assert not house.log.lines  # no fault of the client
     house.server.starts(False)
     assert (await refused(house, changed(house, target_process=nobody)))[0] == 4004
+
+
+async def test_the_log_names_the_process_that_is_not_there(house: House) -> None:
+    for target in ("none:none:none", "other:other:other"):
+        assert (await refused(house, changed(house, target_process=target)))[0] == 4004
+    fault = "127.0.0.1: a WebSocket was closed with 4004: no such process"
+    assert [text for *_, text in house.log.lines] == [f"{fault} (to none:none:none)"], (
+        "one a second, whatever it names"
+    )
+
+
+async def test_the_log_names_the_setting_that_a_register_message_is_over(house: House) -> None:
+    assert (await refused(house, changed(house, pad="x" * 2000)))[0] == 1009
+    (text,) = (text for *_, text in house.log.lines)
+    fault = "127.0.0.1: a WebSocket was closed with 1009: register message too big"
+    assert re.fullmatch(re.escape(fault) + r" \(2\d\d\d bytes; connections.register_bytes is 1024\)", text)
 
 
 @pytest.mark.parametrize("size", [1023, 1024, 1025])

@@ -19,7 +19,7 @@ class ClientFaultLog:
     """Logs at most one line a second for each sender and fault, and `SENDERS` for each fault. The next line has the
     number that was left out.
 
-    Faults are the node's own texts and never contain what a client sent.
+    Faults are the node's own texts and never contain what a client sent, so it cannot have them counted as others.
 
     Args:
         log: the node's log.
@@ -32,11 +32,14 @@ class ClientFaultLog:
         self._by_sender = Throttle(_EVERY)
         self._by_fault = Throttle(_EVERY, SENDERS)
 
-    def log(self, sender: str, fault: str, now: float) -> None:
-        """Log `sender: fault`, unless the same was logged within the last second."""
+    def log(self, sender: str, fault: str, now: float, detail: str = "") -> None:
+        """Log `sender: fault (detail)`, unless the same fault was logged within the last second. The detail makes no
+        difference to that: it may be a process id or a number that the client chose.
+        """
         same = self._by_sender.omitted((sender, fault), now)
         others = None if same is None else self._by_fault.omitted(fault, now)
         if others is not None:
-            more = f" ({same} more like it)" if same else ""
+            more = f" ({detail})" if detail else ""
+            more += f" ({same} more like it)" if same else ""
             more += f" ({others} more of others)" if others else ""
             self._log.write(self._source, "warning", f"{sender}: {fault}{more}")

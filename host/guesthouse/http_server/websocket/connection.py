@@ -208,7 +208,9 @@ class WebSocketConnection(OpeningSocket):
         self._protocol.parser_exc = self._protocol.handshake_exc = None
 
     def _close_for_state(self, close: CloseReason) -> CloseReason:
-        return close_codes.REGISTER_TOO_BIG if close is close_codes.TOO_BIG and not self.opened_at else close
+        if close.reason == close_codes.TOO_BIG.reason and not self.opened_at:
+            return close_codes.REGISTER_TOO_BIG.noting(close.note)
+        return close
 
     def pause_reading(self) -> None:
         """Stop delivering, including what was already read: the mailbox is full."""

@@ -311,10 +311,14 @@ class MessageReader:
                 return 0
         self._header = header
         if length > self._max_size - self._size and not self._may_fit(first, length):
-            self.close = TOO_BIG
+            self.close = TOO_BIG if first & _COMPRESSED else self._too_big(length)
             return 0
         self._wanted = start + header + length
         return self._wanted if self._wanted <= available else 0
+
+    def _too_big(self, length: int) -> CloseReason:
+        """A frame with so much brings the message over the limit."""
+        return TOO_BIG.noting(f"{self._size + length} bytes")
 
     def _may_fit(self, first: int, length: int) -> bool:
         """Whether a frame over the limit could be within it once decompressed (incompressible data grows), or be text
@@ -372,8 +376,11 @@ class MessageReader:
             self.close = PROTOCOL_ERROR.because("decompression failed")
             return
         opcode = Opcode.TEXT if message_type == _TEXT else Opcode.BINARY
-        if message is None or (len(message) > self._max_size and not self._fits(opcode, message)):
+        if message is None:
             self.close = TOO_BIG
+            return
+        if len(message) > self._max_size and not self._fits(opcode, message):
+            self.close = self._too_big(len(message))
             return
         self._left -= len(message) // _STEP
         self._whole(message_type, message)
@@ -390,7 +397,7 @@ class MessageReader:
         opcode, payload = frame.opcode, bytes(frame.data)
         self._left -= len(payload) // _STEP
         if len(payload) > self._max_size - self._size and not self._fits(opcode, payload):
-            self.close = TOO_BIG
+            self.close = self._too_big(len(payload))
         elif opcode is Opcode.PING:
             self._deliver(_PING, payload)
         elif opcode is Opcode.PONG:

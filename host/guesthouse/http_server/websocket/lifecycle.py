@@ -24,6 +24,13 @@ from guesthouse.http_server.websocket.keepalive import Check, Keepalive
 from guesthouse.http_server.websocket.protocol import Protocol
 from guesthouse.linux.tcp_info import has_hung_up, is_peer_gone
 
+_SETTINGS: Final = {
+    close_codes.TOO_BIG.reason: "message_bytes",
+    close_codes.REGISTER_TOO_BIG.reason: "register_bytes",
+    close_codes.TOO_MANY_FRAGMENTS.reason: "fragments",
+}
+"""Of `connections`, by the reason of who is over it."""
+
 _PING: Final = int(WsMessageType.PING)
 
 
@@ -80,9 +87,14 @@ class ChannelSocket(ClientSocket, asyncio.Protocol):
     def _log_fault(self, close: CloseReason | frames.Close) -> None:
         """Log that the connection was closed because of the client."""
         reason = close.reason.partition(":")[0]
-        self.context.log_client_fault(
-            self.peer.address, f"a WebSocket was closed with {close.code}: {reason}"
+        setting = _SETTINGS.get(reason)
+        details = (
+            f"to {self.owner}" if self.opened_at else None,
+            close.note if isinstance(close, CloseReason) else None,
+            setting and f"connections.{setting} is {getattr(self.context.settings.connections, setting)}",
         )
+        fault = f"a WebSocket was closed with {close.code}: {reason}"
+        self.context.log_client_fault(self.peer.address, fault, "; ".join(filter(None, details)))
 
     def _finish(self) -> None:
         """Close after the closing handshake, or after the protocol failed the connection."""

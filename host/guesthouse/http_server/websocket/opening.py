@@ -197,7 +197,10 @@ class OpeningSocket(SessionSocket):
         client = counted_as(self._event.forwarded_for or self.peer.address)
         process = self.context.router.find(register.target, client)
         if process is None or process.gone or self.is_elsewhere(register.target, register.claims):
-            self.end(self.context.no_process(register.target))
+            missing = self.context.no_process(register.target)
+            if missing.code == close_codes.NO_SUCH_PROCESS.code:  # the others are no fault of the client
+                self._log_fault(missing)
+            self.end(missing)
             return
         if not self._take_token(register.claims):
             self.end(close_codes.TOO_MANY_CHANNELS)
