@@ -181,11 +181,11 @@ class Batch:
         guest, view = self._guest, self._memory.view
         fiber = guest.fiber
         fiber.before_call = None
-        _, _, _, sent_end, _, calls, taken, allocating = _read_state(view)
+        _, _, _, sent_end, was_open, calls, taken, allocating = _read_state(view)
         _write_state(view, 0, *_CLOSED)
         most, self._unread = self._unread, 0
         fiber.calls += calls
-        if by_call:
+        if by_call and was_open:  # else it ended with a slice, in which the allocator was at work
             self._judge(most - taken, calls)
         self._carry_out(view, sent_end, taken, most)
         return bool(allocating)

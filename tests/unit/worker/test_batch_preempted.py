@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
-from typing import Final
+from types import SimpleNamespace
+from typing import Final, cast
 
 import pytest
 from tests.tiers import thorough_after, thorough_but
+
+from guesthouse.link.to_worker import Push
+from guesthouse.wasm.abi.memory import LinearMemory
+from guesthouse.wasm.engine.engines import WASM_PAGE
+from guesthouse.wasm.plan import batch_layout as layout
+from guesthouse.worker.batch import Batch, BatchOwner
 
 from .test_batch import (
     BLOB_AT,
@@ -70,6 +78,43 @@ def workers(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReq
         answered, within = map(int, text.split())
         assert answered > 0
         assert within > 0
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_batch_that_ends_within_the_allocator_is_not_one_in_vain(ends: bool) -> None:
+    """A slice ends then, and with it the batch, all of which the guest had used: the next may be made. When the guest
+    has used nothing of it and calls the host, it is not.
+    """
+    memory = SimpleNamespace(view=memoryview(bytearray(WASM_PAGE)))
+    first, second = (Push(1, 7, 0, text) for text in (b"first", b"second"))
+    guest = SimpleNamespace(
+        handle=1,
+        node="a.os",
+        taken=0,
+        in_hand=True,
+        told_in_hand=False,
+        noted=True,
+        channel_id=7,
+        channels={7: 1000},
+        slice_budget=1.0,
+        inbox=deque([second]),
+        fiber=SimpleNamespace(before_call=None, calls=0),
+        limits=SimpleNamespace(message_bytes=1000, cpu_seconds_per_message=1.0),
+        outgoing=SimpleNamespace(add=None),
+    )
+    batch = Batch(cast(BatchOwner, guest), cast(LinearMemory, memory))
+    batch.open(first)
+    if ends:
+        for at, number in ((layout.UNREAD, 0), (layout.CALLS, 3), (layout.TAKEN, 1), (layout.ALLOCATING, 1)):
+            memory.view[at : at + 4] = number.to_bytes(4, "little")
+        batch.after_slice()
+        assert (guest.taken, list(guest.inbox)) == (1, [])
+        assert guest.fiber.before_call is not None, "the allocator may not call the host"
+        memory.view[layout.ALLOCATING] = 0
+    batch.before_call()
+    assert guest.fiber.before_call is None
+    batch.open(first)
+    assert (guest.fiber.before_call is not None) == ends
 
 
 @pytest.mark.slow
