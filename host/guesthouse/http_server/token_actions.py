@@ -10,10 +10,11 @@ from typing import Final
 
 from guesthouse.core.config import Settings
 from guesthouse.core.ports import LogPort, RouterPort
+from guesthouse.core.printable import number_of
 from guesthouse.http_server.api.port import HttpServerActions
 from guesthouse.http_server.auth import credentials
 from guesthouse.http_server.auth.local_access import LocalAccess
-from guesthouse.http_server.auth.revocations import RevocationList
+from guesthouse.http_server.auth.revocations import REVOKED_FILE, RevocationList
 from guesthouse.http_server.auth.tokens import Scope, Tokens
 from guesthouse.http_server.channel.channel import Channel
 from guesthouse.http_server.close_codes import TOKEN_REVOKED
@@ -40,6 +41,10 @@ class TokenActions(HttpServerActions):
     def __init__(self, router: RouterPort, log: LogPort, settings: Settings, home: Path) -> None:
         self._home = home
         revoked = self._revoked = RevocationList(home, time.time())
+        if revoked.damaged:
+            lines = number_of(revoked.damaged, "line is", "lines are")
+            text = f"{home / REVOKED_FILE}: {lines} damaged, by a full disk or a power cut: if somebody may still use "
+            log.write("node", "warning", f"{text}a token that was revoked, run `guesthouse revoke --all`")
         self._login_key = credentials.LoginKey(home)
         tokens = Tokens(
             router.node,

@@ -7,9 +7,7 @@ terminal from a bounded queue; dropped lines are counted and the count is logged
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import queue
 import re
 import sys
@@ -18,12 +16,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from io import FileIO
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TextIO, cast
 
-from guesthouse.core import private
+from guesthouse.core.disk.line_file import LineFile
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.core.messages import LogLine
 from guesthouse.core.printable import coloured, number_of, printable, wants_colours
@@ -243,7 +240,6 @@ class _Writer:
         self._form = form
         self._terminal = terminal
         self._file = None if folder is None else _open_file(folder)
-        self._torn = False
         self._unwritten = 0
         self.reopen = False
         self._lines: queue.Queue[tuple[LogLine, bool] | None] = queue.Queue(_QUEUED_LINES)
@@ -323,19 +319,14 @@ class _Writer:
             return
 
     def _keep(self, line: LogLine, folder: Path) -> None:
-        """Append a line to the file. After a line truncated by a full disk, start a new one."""
+        """Append a line to the file, or nothing."""
         if self.reopen and self._file is not None:
-            self.reopen = self._torn = False
+            self.reopen = False
             self._file.close()
             self._file = None
         if self._file is None:
             self._file = _open_file(folder)
-        data = b"\n" * self._torn + json_line(line).encode() + b"\n"
-        written = self._file.write(data)
-        self._torn = written < len(data)
-        if self._torn:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        if self._file.tell() >= FILE_BYTES:
+        if self._file.append(json_line(line).encode() + b"\n") >= FILE_BYTES:
             self._rotate(folder)
 
     def _rotate(self, folder: Path) -> None:
@@ -355,11 +346,10 @@ def _of_log(text: str) -> LogLine:
     return LogLine("log", "host", "warning", text, time.time())
 
 
-def _open_file(folder: Path) -> FileIO:
-    """Unbuffered: a failed write must not be completed later, out of order."""
+def _open_file(folder: Path) -> LineFile:
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        return open(folder / "node.jsonl", "ab", buffering=0, opener=private.opener)
+        return LineFile(folder / "node.jsonl")
     except OSError as error:
         raise LogError(f"{folder}: {error.strerror}: make it writable for this user") from None
 

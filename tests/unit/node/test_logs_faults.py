@@ -4,28 +4,15 @@ from __future__ import annotations
 
 import io
 import json
-import resource
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.full_disk import largest_file
 from tests.patience import PATIENCE
 
 from guesthouse.node import log as logs
 from guesthouse.node.log import Log
-
-
-@contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    """No file of this program grows beyond `size`: what a full disk is to whoever writes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 class Terminal(io.StringIO):
@@ -77,3 +64,11 @@ def test_a_file_that_cannot_be_put_aside_costs_no_line(
         log.write("node", "info", f"line {number}")
     log.close()
     assert kept(tmp_path) == [f"line {number}" for number in range(20)]
+
+
+def test_a_line_that_the_run_before_left_unfinished_does_not_take_the_next_one_along(tmp_path: Path) -> None:
+    (tmp_path / "node.jsonl").write_text('{"text": "bef')
+    log = Log(tmp_path, Terminal())
+    log.write("node", "info", "after")
+    log.close()
+    assert kept(tmp_path) == ["after"]

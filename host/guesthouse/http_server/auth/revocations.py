@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from pathlib import Path
 from typing import Final
 
 from guesthouse.core import atomic_file
+from guesthouse.core.disk.line_file import LineFile, read_lines
 from guesthouse.http_server.auth.credentials import CredentialsError
 
 REVOKED_FILE: Final = "tokens.revoked"
 _COMPACT_AT: Final = 4096
+_FAMILY: Final = 16
+"""Characters of a family's name."""
+_LONGEST_SECONDS: Final = 10 * 366 * 24 * 3600
+"""How long a family is kept whose end is not known."""
 
 
 class RevocationList:
@@ -37,18 +41,25 @@ class RevocationList:
         return family in self._ends
 
     def reload(self, now: float) -> None:
-        """Read the file again: another process may have appended to it."""
+        """Read the file again: another process may have appended to it. What may be meant by a line that is damaged is
+        revoked.
+        """
         try:
-            lines = self._path.read_text().splitlines()
+            lines, torn = read_lines(self._path)
         except FileNotFoundError:
-            lines = []
-        except (OSError, UnicodeError) as error:
-            raise CredentialsError(f"{self._path}: {error}: make it readable for this user") from None
+            lines, torn = [], ""
+        except OSError as error:
+            raise CredentialsError(
+                f"{self._path}: {error.strerror}: make it readable for this user"
+            ) from None
         self._lines = len(lines)
-        for line in lines:
-            family, _, ends = line.partition(" ")
-            if ends.isdigit() and int(ends) > now:
-                self._ends[family] = int(ends)
+        read = [_read(line, now) for line in lines]
+        self.damaged = sum(not whole for _, whole in read) + bool(torn)
+        """Lines that a full disk or a power cut has left."""
+        for families, _ in read:
+            self._ends.update((family, ends) for family, ends in families if ends > now)
+        if torn:
+            self._ends[torn.partition(" ")[0]] = int(now) + _LONGEST_SECONDS
 
     def add(self, family: str, ends: int, now: float) -> None:
         """Revoke a family. Durable on return.
@@ -65,11 +76,9 @@ class RevocationList:
             if self._lines >= _COMPACT_AT:
                 self._compact(now)
                 return
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "a") as file:
-                file.write(f"{family} {ends}\n")
-                file.flush()
-                os.fsync(file.fileno())
+            with LineFile(self._path) as file:
+                file.append(f"{family} {ends}\n".encode())
+                file.sync()
             self._lines += 1
         except OSError as error:
             raise CredentialsError(f"{self._path}: {error.strerror}: make it writable") from None
@@ -79,3 +88,16 @@ class RevocationList:
         lines = [f"{family} {ends}\n" for family, ends in self._ends.items()]
         atomic_file.replace(self._path, "".join(lines).encode())
         self._lines = len(lines)
+
+
+def _read(line: str, now: float) -> tuple[list[tuple[str, int]], bool]:
+    """What a line revokes, and whether it is whole. Guesthouse 0.1.0 appended to lines that a full disk had cut off."""
+    before, _, ends = line.rpartition(" ")
+    torn, glued, rest = before.partition(" ")
+    if not (ends.isascii() and ends.isdecimal()):
+        return [(torn, int(now) + _LONGEST_SECONDS)] if torn else [], not line
+    if glued:
+        return [(torn, int(now) + _LONGEST_SECONDS), (rest[-_FAMILY:], int(ends))], False
+    if len(before) > _FAMILY:
+        return [(before, int(ends)), (before[-_FAMILY:], int(ends))], False
+    return [(before, int(ends))], True

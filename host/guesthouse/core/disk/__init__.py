@@ -1,0 +1,1 @@
+"""Files on disks that may be full."""
