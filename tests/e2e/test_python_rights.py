@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 from typing import Any
+
+from guesthouse.package.build.build_package import build_package
 
 from .conftest import StartNode
 from .daemon import NODE, Daemon
+from .packages import package
 from .test_processes import ask
 
 RIGHTS, BARE, CHILD = (f"{name}:rights:test.os" for name in ("rights", "bare", "child"))
@@ -37,6 +42,34 @@ async def test_a_python_process_is_handed_keeps_hands_on_and_drops_capabilities(
     assert {f'"messaging" of {KV}', issued} <= set(await told(node, BARE, "ours"))
     await told(node, BARE, "drop", [[f"{NODE}@{RIGHTS}", {"shelf": 7}]])
     assert issued not in await told(node, BARE, "ours")
+
+
+async def test_a_version_that_asks_for_less_has_less_whatever_the_one_before_saved_and_handed_on(
+    start: StartNode, tmp_path: Path
+) -> None:
+    first = build_package(package("rights"))
+    second = tmp_path / "second"
+    shutil.copytree(first, second)
+    manifest = (second / "package.toml").read_text()
+    asks = next(line for line in manifest.splitlines() if line.startswith("request-capabilities"))
+    (second / "package.toml").write_text(manifest.replace(asks, "").replace("0.1.0", "0.2.0"))
+    kv = f'"messaging" of {KV}'
+    everyone = [RIGHTS, BARE, CHILD]
+    node = await start()
+    assert (await node.cli("install", first, "--yes")).code == 0
+    arguments = {"path": "/build/rights.wasm", "name": "child", "gets": [[KV, "messaging"]]}
+    assert await told(node, RIGHTS, "child", arguments) == CHILD
+    await told(node, RIGHTS, "ask", [f"{NODE}@{BARE}", ["keep", None], [[KV, "messaging"]]])
+    await told(node, BARE, "ask", [f"{NODE}@{RIGHTS}", ["keep", None], [[KV, "messaging"]]])
+    assert [kv in await told(node, process, "ours") for process in everyone] == [True] * 3
+    assert (await node.cli("install", second)).code == 0
+    assert [kv in await told(node, process, "ours") for process in everyone] == [False] * 3
+    assert KV not in (await node.cli("explain", BARE)).stdout
+    await node.kill()
+    node = await start(home=node.home)
+    assert [kv in await told(node, process, "ours") for process in (RIGHTS, BARE)] == [False] * 2
+    assert (await node.cli("rollback", "rights:test.os")).code == 0
+    assert [kv in await told(node, process, "ours") for process in (RIGHTS, BARE)] == [True] * 2
 
 
 async def test_a_python_process_is_told_what_it_lacks(start: StartNode) -> None:

@@ -119,10 +119,13 @@ class Holdings(Struct):
     """Dropped although granted, oldest first."""
     named: bool = True
     """False for a child process, whose parent chose its name."""
+    of_package: Set[Capability] = field(default_factory=frozenset)
+    """What its package is granted: each of its processes by the manifest, or by other processes."""
     received: dict[Capability, str] = field(default_factory=dict)
     """Received with messages of this run, oldest first, and from whom."""
     givers: dict[Capability, str] = field(default_factory=dict)
-    """The givers of those that it saved, if they were given to it."""
+    """The givers of those that it saved, if they were given to it. Of what a process of its own package handed on, the
+    one outside that gave it, if any."""
     signed: dict[Capability, object] = field(default_factory=dict)
     """Signed capabilities of other nodes, to be shown there, oldest first. Not stored."""
     refused: dict[Capability, int] = field(default_factory=dict)
@@ -130,11 +133,36 @@ class Holdings(Struct):
 
     def all(self) -> set[Capability]:
         """Everything it holds."""
-        return {*self.default, *self.requested, *self.given, *self.saved} - self.dropped.keys()
+        saved = filter(self._is_saved, self.saved)
+        return {*self.default, *self.requested, *self.given, *saved} - self.dropped.keys()
 
     def holds(self, capability: Capability) -> bool:
         """Whether it holds this one."""
-        return capability not in self.dropped and (self._is_granted(capability) or capability in self.saved)
+        return capability not in self.dropped and (self._is_granted(capability) or self._is_saved(capability))
+
+    def _is_saved(self, capability: Capability) -> bool:
+        """Whether it saved this one and still has it. What its package is granted, its processes cannot give each other
+        for longer: a version that asks for less has less.
+        """
+        if capability not in self.saved:
+            return False
+        ours = _package(self.address)
+        issuer = _package(capability.issuer)
+        # 0.1.0 did not note who: most likely its issuer, or the manifest if that is the runtime.
+        giver = self.address if issuer[1] == HTTP_SERVER.package_id else capability.issuer
+        return (
+            _package(self.givers.get(capability, giver)) != ours
+            or issuer == ours
+            or capability in self.of_package
+            or capability in self.default
+        )
+
+    def giver_of(self, capability: Capability) -> str:
+        """Who gives this one when this process hands it on within its package: who gave it, if that is another one."""
+        if self._is_granted(capability):
+            return self.address
+        giver = self.givers.get(capability, self.received.get(capability, self.address))
+        return self.address if _package(giver) == _package(self.address) else giver
 
     def _is_granted(self, capability: Capability) -> bool:
         return capability in self.default or capability in self.requested or capability in self.given
@@ -168,20 +196,27 @@ class Holdings(Struct):
             del self.signed[next(iter(self.signed))]
 
     def save(self, capabilities: Iterable[Capability]) -> list[Capability]:
-        """Save those that it was given in this run, or holds or issues. Returns them."""
+        """Save those that it was given in this run, or holds or issues. Returns them. What it holds because it is
+        granted is only no longer dropped: it lasts as long as the grant.
+        """
         kept = []
         for capability in capabilities:
-            if self.may_attach(capability) and (capability in self.saved or len(self.saved) < MOST_SAVED):
+            if not self.may_attach(capability):
+                continue
+            lasts = capability in self.received or not self._is_granted(capability)
+            if lasts and capability not in self.saved and len(self.saved) >= MOST_SAVED:
+                continue
+            if lasts:
                 self.saved.add(capability)
-                if capability in self.received:
-                    self.givers[capability] = self.received[capability]
-                self.dropped.pop(capability, None)
-                kept.append(capability)
+            if capability in self.received:
+                self.givers[capability] = self.received[capability]
+            self.dropped.pop(capability, None)
+            kept.append(capability)
         return kept
 
     def drop(self, capabilities: Iterable[Capability]) -> list[Capability]:
         """Drop these, for later runs too. Returns those that it held."""
-        lost = [capability for capability in capabilities if self.holds(capability)]
+        lost = [each for each in capabilities if self.holds(each) or each in self.saved]
         self.saved.difference_update(lost)
         for capability in lost:
             self.givers.pop(capability, None)
@@ -215,6 +250,12 @@ class Holdings(Struct):
     def begin_run(self) -> None:
         """Forget what the last run was given."""
         self.received.clear()
+
+
+def _package(address: str) -> tuple[str, str]:
+    """The node and the package of an address."""
+    node, _, process = address.partition("@")
+    return node, process.partition(":")[2]
 
 
 def _bytes(params: str) -> int:

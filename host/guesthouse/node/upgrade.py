@@ -83,6 +83,7 @@ class Upgrade:
             if process not in wanted:
                 self._serve_pages(None, process)
                 await self._end(process, "its package no longer has it")
+        self._supervisor.renew_children(self._after.id)
 
     async def _run(self, spec: ProcessSpec) -> None:
         self._serve_pages(spec, spec.id)

@@ -36,6 +36,8 @@ class ProcessSpec(Struct, frozen=True):
     """Its package's version."""
     named: bool = True
     """Whether it gets what others grant to a process of its name. Not a child process, whose parent chose the name."""
+    of_package: tuple[Right, ...] = ()
+    """Capabilities that the manifest requests for any process of the package."""
 
 
 class Package(Struct, frozen=True):

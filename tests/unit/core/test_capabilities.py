@@ -72,6 +72,60 @@ def test_what_was_handed_over_in_an_earlier_run_cannot_be_saved_any_more() -> No
     assert held.save([DOOR]) == []
 
 
+def test_what_is_granted_lasts_as_long_as_the_grant_whether_it_is_saved_or_not() -> None:
+    held = holdings()
+    held.requested = frozenset((DOOR,))
+    assert held.save([DOOR]) == [DOOR]
+    assert held.holds(DOOR)
+    held.requested = frozenset()
+    assert not held.holds(DOOR)
+    assert DOOR not in held.all()
+    assert not held.may_attach(DOOR)
+
+
+@pytest.mark.parametrize(
+    ("giver", "issuer", "lasts"),
+    [
+        (f"{NODE}@sibling:inn:b.os", "door:house:a.os", False),
+        (OWN, "door:house:a.os", False),
+        (f"{NODE}@sibling:inn:b.os", "sibling:inn:b.os", True),
+        (f"{NODE}@giver:x:y", "door:house:a.os", True),
+        ("away.os@sibling:inn:b.os", "door:house:a.os", True),
+    ],
+)
+def test_what_a_package_is_granted_its_processes_cannot_give_each_other_for_longer(
+    giver: str, issuer: str, lasts: bool
+) -> None:
+    right = of_node(NODE, ProcessId.parse(issuer))
+    held = holdings()
+    held.of_package = frozenset((right,))
+    held.receive([right], giver)
+    assert held.save([right]) == [right]
+    held.begin_run()
+    assert held.holds(right)
+    held.of_package = frozenset()
+    assert held.holds(right) is (right in held.all()) is held.may_attach(right) is lasts
+    held.of_package = frozenset((right,))
+    assert held.holds(right), "a rollback returns it"
+    assert held.drop([right]) == [right]
+    assert not held.holds(right)
+
+
+def test_what_was_given_from_outside_and_is_handed_on_within_the_package_is_from_outside() -> None:
+    held = holdings()
+    assert held.giver_of(DOOR) == OWN
+    held.receive([DOOR], "home.os@giver:x:y")
+    assert held.giver_of(DOOR) == "home.os@giver:x:y"
+    held.save([DOOR])
+    held.begin_run()
+    assert held.giver_of(DOOR) == "home.os@giver:x:y"
+    held.requested = frozenset((DOOR,))
+    assert held.giver_of(DOOR) == OWN
+    sibling = f"{NODE}@sibling:inn:b.os"
+    held.receive([numbered(1)], sibling)
+    assert held.giver_of(numbered(1)) == OWN
+
+
 def test_a_process_attaches_what_it_issues_and_no_others_issue_it() -> None:
     assert holdings().may_attach(Capability.read(OWN, '"my own"'))
     assert not Holdings(f"{NODE}@other:inn:b.os").may_attach(Capability.read(OWN, '"my own"'))

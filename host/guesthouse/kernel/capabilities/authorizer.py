@@ -22,6 +22,7 @@ from guesthouse.kernel.capabilities.signed import LONGEST_SECONDS, SKEW_SECONDS
 from guesthouse.kernel.process.process import Process
 from guesthouse.kernel.storage.capability_store import as_pairs, read_all
 from guesthouse.link.schema import Pair
+from guesthouse.package.spec import Right
 
 
 class GrantedCapabilities(Set[Capability]):
@@ -48,6 +49,43 @@ class GrantedCapabilities(Set[Capability]):
         return len(self._table.get(self._holder, ()))
 
 
+class PackageCapabilities(Set[Capability]):
+    """Live view of the capabilities that a package is granted.
+
+    Args:
+        requests: what its manifest requests for any of its processes.
+        table: capabilities that processes grant to others, by holder.
+        package_id: the package.
+    """
+
+    __slots__ = ("_package_id", "_table", "requests")
+
+    def __init__(
+        self, requests: frozenset[Capability], table: dict[ProcessId, set[Capability]], package_id: str
+    ) -> None:
+        self.requests = requests
+        self._table = table
+        self._package_id = package_id
+
+    def __contains__(self, capability: object) -> bool:
+        return capability in self.requests or any(capability in held for held in self._given())
+
+    def __iter__(self) -> Iterator[Capability]:
+        return iter(self.requests.union(*self._given()))
+
+    def __len__(self) -> int:
+        return len(self.requests.union(*self._given()))
+
+    def _given(self) -> Iterator[set[Capability]]:
+        return (held for holder, held in self._table.items() if holder.package_id == self._package_id)
+
+
+def granted_to(package_id: str, processes: Iterable[Process]) -> Set[Capability]:
+    """What a package is granted of which processes run."""
+    named = (each.holdings for each in processes if each.id.package_id == package_id and each.holdings.named)
+    return next((holdings.of_package for holdings in named), frozenset())
+
+
 class Authorizer:
     """The capabilities of a node's processes.
 
@@ -68,7 +106,12 @@ class Authorizer:
         self._uninstalled: dict[str, float] = {}  # by package, in Unix seconds
 
     def holdings(
-        self, process: ProcessId, requests: Iterable[tuple[ProcessId, str]], *, named: bool = True
+        self,
+        process: ProcessId,
+        requests: Iterable[Right],
+        *,
+        named: bool = True,
+        of_package: Iterable[Right] = (),
     ) -> Holdings:
         """Initial capabilities of a process.
 
@@ -76,14 +119,19 @@ class Authorizer:
             process: its id.
             requests: issuers and params that its manifest requests.
             named: whether it also gets what others grant to a process of its name.
+            of_package: what the manifest requests for any process of its package.
         """
         return Holdings(
             f"{self._node}@{process}",
             self._default,
-            frozenset(of_node(self._node, issuer, params) for issuer, params in requests),
+            self._of_node(requests),
             GrantedCapabilities(self._by_holder, process) if named else frozenset(),
             named=named,
+            of_package=PackageCapabilities(self._of_node(of_package), self._by_holder, process.package_id),
         )
+
+    def _of_node(self, rights: Iterable[Right]) -> frozenset[Capability]:
+        return frozenset(of_node(self._node, issuer, params) for issuer, params in rights)
 
     def give(self, issuer: ProcessId, grants: Iterable[tuple[ProcessId, str]]) -> None:
         """Replace the grants of a process. Holders need not exist yet.
@@ -133,6 +181,14 @@ class Authorizer:
             if not any(other.holdings.named and other.holdings.holds(capability) for other in family)
         ]
         child.holdings.requested -= set(lost)
+
+    def renew_children(self, processes: Sequence[Process], package_id: str) -> None:
+        """A package has another version: its children keep what it is granted still, as after a restart of the node."""
+        granted = granted_to(package_id, processes)
+        for child in processes:
+            if child.id.package_id == package_id and not child.holdings.named:
+                child.holdings.of_package = granted
+                self._take_from_child(child, processes, lambda _: True)
 
     def void(self, uninstalled: Mapping[str, float]) -> None:
         """Invalidate capabilities that uninstalled packages gave to other nodes.
@@ -193,5 +249,8 @@ class Authorizer:
                 str(sender.id), "warning", "capabilities that it does not hold were removed from a message"
             )
         if isinstance(receiver, Process):
-            receiver.holdings.receive(passed, f"{self._node}@{sender.id}")
+            same = sender.id.package_id == receiver.id.package_id
+            for capability in passed:
+                giver = sender.holdings.giver_of(capability) if same else f"{self._node}@{sender.id}"
+                receiver.holdings.receive([capability], giver)
         return as_pairs(passed)

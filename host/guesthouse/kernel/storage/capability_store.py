@@ -59,8 +59,10 @@ def register(calls: CallHandlers, state: State) -> None:
 
 def save(state: State, process: Process, call: SaveCapabilities, reply: Reply) -> None:
     """Save those capabilities that the process may save."""
-    kept = process.holdings.save(read_all(call.capabilities))
-    _store(state, process, dict.fromkeys(kept, SAVED), [], reply)
+    holdings = process.holdings
+    kept = holdings.save(read_all(call.capabilities))
+    saved = {capability: SAVED for capability in kept if capability in holdings.saved}
+    _store(state, process, saved, [capability for capability in kept if capability not in saved], reply)
 
 
 def drop(state: State, process: Process, call: DropCapabilities, reply: Reply) -> None:

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Set
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -90,6 +91,7 @@ class ProcessVersion(Struct, frozen=True):
     public: bool
     on_exit: OnExit
     requested: frozenset[Capability]
+    of_package: Set[Capability]
     handover: bool
     grants: tuple[Right, ...] = ()
 

@@ -48,6 +48,7 @@ class SupervisedProcess(Struct):
         process = self.process
         return ProcessVersion(
             *(process.component, process.public, process.on_exit, process.holdings.requested),
+            process.holdings.of_package,
             self.handover,
             self.grants,
         )
@@ -57,7 +58,7 @@ class SupervisedProcess(Struct):
         process = self.process
         process.component, process.public = version.component, version.public
         process.on_exit = version.on_exit
-        process.holdings.requested = version.requested
+        process.holdings.requested, process.holdings.of_package = version.requested, version.of_package
         self.handover, self.grants = version.handover, version.grants
 
     def expect_start(self, backoff: Backoff) -> None:

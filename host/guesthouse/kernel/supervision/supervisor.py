@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from guesthouse.core.address import ProcessId
+from guesthouse.core.capabilities import Holdings
 from guesthouse.core.config import Settings
 from guesthouse.core.exit_cause import ExitCause, in_words
 from guesthouse.core.ports import LogPort
 from guesthouse.core.throttled_log import ThrottledLog
+from guesthouse.kernel.capabilities.authorizer import granted_to
 from guesthouse.kernel.messaging.router import Router
 from guesthouse.kernel.process.process import Process, RunEnd
 from guesthouse.kernel.supervision.backoff import Backoff
@@ -158,7 +160,7 @@ class Supervisor:
             on_exit=spec.on_exit,
             mailbox_bytes=self._settings.process.mailbox_bytes,
             on_full=partial(self._throttled_log.say, str(spec.id), "mailbox", self._mailbox_is_full()),
-            holdings=self._router.rights.holdings(spec.id, spec.requests, named=spec.named),
+            holdings=self._holdings(spec),
         )
         await self._restore(process)
         if wanted is not None and not wanted():
@@ -197,10 +199,14 @@ class Supervisor:
         supervised = self._staying(spec.id)
         before, hands_over = supervised.version(), supervised.handover
         supervised.life.fallback = supervised.life.fallback or before
-        requested = self._router.rights.holdings(spec.id, spec.requests).requested
+        holdings = self._holdings(spec)
         self._become(
             supervised,
-            ProcessVersion(compiled, spec.public, spec.on_exit, requested, spec.handover, spec.grants),
+            ProcessVersion(
+                *(compiled, spec.public, spec.on_exit, holdings.requested, holdings.of_package),
+                spec.handover,
+                spec.grants,
+            ),
         )
         supervised.expect_start(Backoff(self._settings.restart))
         if supervised.life.worker is None:
@@ -210,6 +216,18 @@ class Supervisor:
             await self._runs.finish(supervised, seconds, spec.version if hands_over else None)
         await self._until_started(supervised)
         return supervised.process
+
+    def renew_children(self, package_id: str) -> None:
+        """A package has another version: its children keep what it is granted still."""
+        self._router.rights.renew_children(self._router.processes(), package_id)
+
+    def _holdings(self, spec: ProcessSpec) -> Holdings:
+        holdings = self._router.rights.holdings(
+            spec.id, spec.requests, named=spec.named, of_package=spec.of_package
+        )
+        if not spec.named:
+            holdings.of_package = granted_to(spec.id.package_id, self._router.processes())
+        return holdings
 
     async def restart(self, process_id: ProcessId) -> None:
         """Stop the run of a process and begin another. Channels stay open and messages wait.

@@ -8,6 +8,8 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Final
 
+from msgspec.structs import replace
+
 from guesthouse.core.address import ProcessId, is_runtime_module
 from guesthouse.core.config import PackageLimits
 from guesthouse.core.errors import BadProcessId, GuesthouseError
@@ -115,6 +117,7 @@ def _from_folder(
             f"{source} has over {limits.processes} processes: remove some, or raise package.processes "
             "in guesthouse.toml"
         )
+    of_package = tuple(dict.fromkeys(right for entry in manifest.processes for right in entry.requests))
     return Package(
         name=manifest.name,
         publisher=manifest.publisher,
@@ -122,7 +125,10 @@ def _from_folder(
         description=manifest.description,
         source=source,
         processes=tuple(
-            _process(folder, entry, manifest.version, limits, remedy, components.get(entry.id))
+            replace(
+                _process(folder, entry, manifest.version, limits, remedy, components.get(entry.id)),
+                of_package=of_package,
+            )
             for entry in manifest.processes
         ),
     )
