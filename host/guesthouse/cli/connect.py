@@ -23,6 +23,7 @@ from guesthouse.cli.options import home_option, home_path
 from guesthouse.cli.terminal.completing import PROCESSES
 from guesthouse.cli.terminal.durations import Seconds
 from guesthouse.core.errors import GuesthouseError
+from guesthouse.core.files.regular_file import refuse_irregular
 from guesthouse.core.printable import printable
 
 if TYPE_CHECKING:
@@ -138,6 +139,7 @@ def _own_certificate(file: str | None) -> ssl.SSLContext | None:
     """Trust the node's own certificate and no other: its name may be any, as the node is on this machine."""
     if file is None:
         return None
+    refuse_irregular(file)
     context = ssl.create_default_context(cafile=file)
     context.check_hostname = False
     return context

@@ -4,18 +4,45 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
+import time
 from asyncio import Task
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from socket import socket
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.linux.passed_sockets import pass_sockets
 from guesthouse.linux.service_manager import RELOADING, STOPPING, ServiceManager
 
+_THREADS_SECONDS: Final = 5.0
+"""How long the end waits for threads: they write files, which takes a moment."""
+
 
 class CannotRestart(GuesthouseError):
     """The program that this OS process runs cannot be run again."""
+
+
+class UnawaitedThreads(ThreadPoolExecutor):
+    """Threads for an event loop, which ends without waiting for them: see `threads_end`."""
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more work."""
+        super().shutdown(wait=False, cancel_futures=cancel_futures)
+
+
+def threads_end(seconds: float = _THREADS_SECONDS) -> bool:
+    """Whether the threads that Python would wait for end within that time. One may never: a file system that does not
+    answer cannot be interrupted. What they leave half done is as after a kill.
+    """
+    end = time.monotonic() + seconds
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join(max(0.0, end - time.monotonic()))
+            if thread.is_alive():
+                return False
+    return True
 
 
 class Ending:

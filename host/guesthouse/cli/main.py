@@ -6,6 +6,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 from typing import Final
 
@@ -92,6 +93,16 @@ def main() -> None:
     gc.disable()  # a command ends before garbage is worth looking for; a node enables it
     streams.prepare()
     try:
+        _run()
+    except SystemExit as end:
+        _end_despite_threads(end)
+        raise
+    finally:
+        gc.freeze()  # the end looks for garbage, too
+
+
+def _run() -> None:
+    try:
         cli(prog_name="guesthouse", color=False if os.environ.get("NO_COLOR") else None)
     except GuesthouseError as error:
         try:
@@ -99,8 +110,17 @@ def main() -> None:
         except OSError:
             streams.discard_errors()
         sys.exit(1)
-    finally:
-        gc.freeze()  # the end looks for garbage, too
+
+
+def _end_despite_threads(end: SystemExit) -> None:
+    """End at once if a thread hangs, for which Python would wait for ever."""
+    ending = sys.modules.get("guesthouse.cli.ending")  # of a node: other commands have no such threads
+    if ending is None or ending.threads_end():
+        return
+    with suppress(OSError, ValueError):
+        click.echo("guesthouse: ended, though a file system or device does not answer", err=True)
+        sys.stdout.flush()
+    os._exit(end.code if isinstance(end.code, int) else int(end.code is not None))
 
 
 def one_line(text: str) -> str:

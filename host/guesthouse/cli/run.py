@@ -115,8 +115,9 @@ def run(
                 for _, each in passed:  # the node may not have come to them
                     each.close()
     if ending.restarts:
-        from guesthouse.cli.ending import become_successor
+        from guesthouse.cli.ending import become_successor, threads_end
 
+        threads_end()  # what does not is ended with this program
         become_successor(ending.sockets)
 
 
@@ -133,10 +134,11 @@ async def _run(
     """Run the node until a signal, also while it starts. Returns how it ended."""
     import asyncio
 
-    from guesthouse.cli.ending import Ending
+    from guesthouse.cli.ending import Ending, UnawaitedThreads
     from guesthouse.linux.service_manager import ServiceManager
 
     loop = asyncio.get_running_loop()
+    loop.set_default_executor(UnawaitedThreads())
     manager = ServiceManager()
     manager.tell_alive(loop.call_later)
     task = asyncio.current_task()

@@ -26,6 +26,7 @@ from nats.errors import ProtocolError
 from nats.protocol.parser import AWAITING_MSG_PAYLOAD, Parser
 
 from guesthouse.core.errors import BadSetting
+from guesthouse.core.files.regular_file import read_regular, refuse_irregular
 from guesthouse.core.settings.cluster_settings import ClusterSettings
 
 MOST_MESSAGE_BYTES: Final = 8 * 1024 * 1024
@@ -182,7 +183,7 @@ def read_access(settings: ClusterSettings) -> Access:
         return Access(tls)
     where = f"cluster.credentials ({settings.credentials})"
     try:
-        data = Path(settings.credentials).expanduser().read_bytes()
+        data = read_regular(Path(settings.credentials).expanduser())
     except OSError as error:
         raise BadSetting(f"{where}: {error.strerror}: make it readable, or remove the setting") from None
     try:
@@ -216,6 +217,8 @@ def _tls_context(settings: ClusterSettings) -> ssl.SSLContext | None:
     if (settings.tls_cert is None) != (settings.tls_key is None):
         raise BadSetting("cluster.tls_cert and cluster.tls_key belong together: give both, or none")
     try:
+        if settings.tls_ca is not None:
+            refuse_irregular(settings.tls_ca)
         context = ssl.create_default_context(cafile=settings.tls_ca)
     except OSError as error:
         raise BadSetting(
@@ -223,6 +226,8 @@ def _tls_context(settings: ClusterSettings) -> ssl.SSLContext | None:
         ) from None
     if settings.tls_cert is not None:
         try:
+            for path in (settings.tls_cert, settings.tls_key):
+                refuse_irregular(path or "")
             context.load_cert_chain(settings.tls_cert, settings.tls_key)
         except OSError as error:
             text = f"cluster.tls_cert ({settings.tls_cert}): {error.strerror or error}"

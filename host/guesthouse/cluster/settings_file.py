@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from guesthouse.core import atomic_file
 from guesthouse.core.errors import BadSetting
+from guesthouse.core.files.regular_file import read_regular
 from guesthouse.core.toml import NotToml, parse_toml
 
 _HEADER: Final = re.compile(r"^\[cluster\][ \t]*(#.*)?$", re.MULTILINE)
@@ -28,7 +29,7 @@ def remember(home: Path, nats: Sequence[str], node: str | None) -> None:
     """
     path = home / "guesthouse.toml"
     try:
-        text = path.read_text() if path.exists() else ""
+        text = read_regular(path).decode() if path.exists() else ""
         settings = _parsed(path, text)
         if node is not None and settings.get("node", node) != node:
             raise BadSetting(

@@ -16,6 +16,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from guesthouse.core.errors import BadNodeName, BadSetting
+from guesthouse.core.files.regular_file import read_regular
 from guesthouse.core.home import home_folder
 from guesthouse.core.settings.cluster_settings import ClusterSettings
 from guesthouse.core.settings.setting_values import checked, parsed
@@ -363,7 +364,7 @@ def _refuse_unknown(name: str, path: Path) -> None:
 def _flattened(path: Path) -> dict[str, Any]:
     """What a file has, by names such as `http.port`."""
     try:
-        content = parse_toml(path.read_bytes())
+        content = parse_toml(read_regular(path))
     except (FileNotFoundError, NotADirectoryError):  # `Home.prepare` reports the latter
         return {}
     except NotToml as error:

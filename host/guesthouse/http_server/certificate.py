@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
+
+from guesthouse.core.files.regular_file import read_regular
 
 _ANY_LABEL: Final = "*."
 
@@ -25,7 +26,7 @@ def certified_names(path: str | None) -> CertifiedNames:
     from cryptography import x509  # slow to import, and only needed with TLS
 
     try:
-        certificate = x509.load_pem_x509_certificate(Path(path).read_bytes())
+        certificate = x509.load_pem_x509_certificate(read_regular(path))
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
         names = [name.lower() for name in found.value.get_values_for_type(x509.DNSName)]
     except (OSError, ValueError, x509.ExtensionNotFound, x509.DuplicateExtension):

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 from uvicorn.config import Config
 
 from guesthouse.core.config import ConnectionLimits, Settings
+from guesthouse.core.files.regular_file import refuse_irregular
 from guesthouse.http_server.http_connection import HttpConnection, TakesOver
 from guesthouse.http_server.listening import BACKLOG, CannotListen
 from guesthouse.http_server.refusals import HSTS
@@ -58,6 +59,9 @@ def server_config(
             f"tls_key is {http.tls_key}, but tls_cert is not set: set it to a PEM certificate chain"
         )
     try:
+        for path in (http.tls_cert, http.tls_key):
+            if path is not None:
+                refuse_irregular(path)
         config.load()
     except (OSError, ssl.SSLError, AssertionError, ValueError) as error:
         raise CannotListen(

@@ -10,8 +10,9 @@ import fcntl
 import os
 import ssl
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final, Self
+
+from guesthouse.core.files.regular_file import read_regular
 
 _CIPHERS: Final = "TLSv1"
 """What uvicorn allows."""
@@ -30,7 +31,7 @@ class PassedCertificate:
     """
 
     def __init__(self, certificate: str, key: str | None) -> None:
-        contents = [Path(name).read_bytes() for name in (certificate, key) if name is not None]
+        contents = [read_regular(name) for name in (certificate, key) if name is not None]
         self.files: list[int] = []
         """Descriptors of the copies."""
         try:

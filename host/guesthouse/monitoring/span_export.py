@@ -13,7 +13,6 @@ import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -22,6 +21,7 @@ from msgspec import Struct
 from guesthouse import __version__
 from guesthouse.core.config import TracingSettings
 from guesthouse.core.errors import BadSetting
+from guesthouse.core.files.regular_file import read_regular
 from guesthouse.core.ports import LogPort
 from guesthouse.kernel.tracing.spans import Span, SpanKind
 
@@ -228,7 +228,7 @@ def _headers(path: str | None) -> dict[str, str] | None:
     if path is None:
         return None
     try:
-        lines = Path(path).read_text("latin-1").splitlines()
+        lines = read_regular(path).decode("latin-1").splitlines()
     except OSError as error:
         raise BadSetting(f"tracing.headers_file: {path}: {error.strerror}: make it readable") from None
     headers = {}

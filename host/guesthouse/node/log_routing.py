@@ -8,10 +8,10 @@ import json
 import logging
 import logging.config
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Final
 
 from guesthouse.core.errors import BadSetting
+from guesthouse.core.files.regular_file import read_regular
 from guesthouse.core.messages import LogLine
 from guesthouse.core.printable import printable
 from guesthouse.core.toml import NotToml, parse_toml
@@ -45,7 +45,7 @@ def route(path: str) -> Callable[[LogLine], None]:
 
 
 def _read(path: str) -> Mapping[str, Any]:
-    content = Path(path).read_bytes()
+    content = read_regular(path)
     read: Any = parse_toml(content) if path.endswith(".toml") else json.loads(content)
     if not isinstance(read, dict):
         raise TypeError("it is no dictionary")

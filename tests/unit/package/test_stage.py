@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -67,6 +69,24 @@ def test_a_package_of_the_kinode_os_is_staged_whole(tmp_path: Path, prefix: str)
     assert names(package.source) == set(files)
     write_zip(tmp_path / "chat.zip", files)
     assert stage(str(tmp_path / "chat.zip"), LIMITS, tmp_path / "unpacked").version == "0.1.0"
+
+
+@pytest.mark.parametrize("place", ["pkg/it", "ui/it", "pkg/deep/it"])
+def test_a_package_folder_with_what_is_no_file_is_refused_without_waiting(
+    make_package: MakePackage, tmp_path: Path, place: str
+) -> None:
+    folder = written(make_package(), {"pkg/deep/data": b""})
+    os.mkfifo(folder / place)
+    with pytest.raises(PackageError, match=f"{place} cannot be in a package: it is a FIFO .*; remove it"):
+        stage(str(folder), LIMITS, tmp_path / "unpacked")
+    (folder / place).unlink()
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(folder / place))
+    with pytest.raises(PackageError, match=f"{place} cannot be in a package: it is a socket"):
+        stage(str(folder), LIMITS, tmp_path / "unpacked")
+    (folder / place).unlink()
+    assert stage(str(folder), LIMITS, tmp_path / "unpacked")
+    assert len(list((tmp_path / "unpacked").iterdir())) == 1
 
 
 def test_what_is_no_package_is_refused_and_leaves_nothing(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from watchfiles import Change, DefaultFilter
 
 from guesthouse.cli.development.watching import WatchedPath, changes
 from guesthouse.core.errors import GuesthouseError
+from guesthouse.core.files.regular_file import read_regular
 from guesthouse.core.ports import LogPort
 from guesthouse.node.from_source.from_sources import SOURCE, FromSourcesRunner
 from guesthouse.node.node import Node
@@ -244,7 +245,7 @@ def _content(sources: Sources) -> str:
     digest = hashlib.sha256()
     for path in sorted(sources):
         with suppress(OSError):  # it is gone, or cannot be read: then its name alone counts
-            digest.update(b"%s\n%s\n" % (os.fsencode(path), hashlib.sha256(path.read_bytes()).digest()))
+            digest.update(b"%s\n%s\n" % (os.fsencode(path), hashlib.sha256(read_regular(path)).digest()))
     return digest.hexdigest()
 
 

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from guesthouse.core.files.regular_file import read_regular
 from guesthouse.http_server.http.ranges import UNSATISFIABLE, requested_range
 from guesthouse.http_server.routing.bindings import HttpBinding
 from guesthouse.http_server.routing.paths import Segments
@@ -97,7 +98,7 @@ def file_content(path: Path, request: Request, most: int) -> Response | None:
     found = path.stat()
     if found.st_size > most:
         return None
-    body = path.read_bytes()
+    body = read_regular(path)
     described = FileResponse(path, media_type=media_type(path.name), headers=_HEADERS, stat_result=found)
     whole = Response(body)
     whole.raw_headers[:] = [each for each in described.raw_headers if each[0] != b"content-length"]

@@ -25,6 +25,7 @@ from msgspec import Struct
 import guesthouse
 from guesthouse.core import atomic_file
 from guesthouse.core.errors import BadSetting
+from guesthouse.core.files.regular_file import open_regular
 from guesthouse.core.home import SECRETS, Home, is_of_a_node
 from guesthouse.core.toml import NotToml, parse_toml
 from guesthouse.kernel.storage.tables import SCHEMA_VERSION
@@ -202,7 +203,7 @@ def _named_files(home: Home, settings: bytes) -> list[str | None]:
 
 
 def _read(path: Path) -> bytes | None:
-    with suppress(FileNotFoundError), path.open("rb") as file:
+    with suppress(FileNotFoundError), open_regular(path) as file:
         content = file.read(_SMALL_BYTES + 1)
         if len(content) > _SMALL_BYTES:
             raise BackupError(f"{path} has over {_SMALL_BYTES} bytes: move it elsewhere")
@@ -242,7 +243,7 @@ def _chunks(source: _Source) -> Iterator[bytes]:
         yield source.content or b""
         return
     try:
-        with source.path.open("rb") as file:
+        with open_regular(source.path) as file:
             while chunk := file.read(_CHUNK):
                 yield chunk
     except FileNotFoundError:

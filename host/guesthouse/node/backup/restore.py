@@ -22,6 +22,7 @@ from typing import IO, Any, Final, cast
 import guesthouse
 from guesthouse.core import private, toml
 from guesthouse.core.atomic_file import sync_folder
+from guesthouse.core.files.regular_file import open_regular
 from guesthouse.core.home import STAGING, Home, is_of_a_node
 from guesthouse.kernel.storage.tables import SCHEMA_VERSION
 from guesthouse.node.backup.backup_manifest import (
@@ -117,7 +118,7 @@ def _opened(archive: Path) -> Iterator[IO[bytes]]:
     try:
         if archive.exists() and not archive.is_file() and not archive.is_dir():
             raise BackupError(f"{archive} is no plain file, and is read twice: copy it to one")
-        file = archive.open("rb")
+        file = open_regular(archive)
     except OSError as error:
         raise BackupError(f"{archive} cannot be read: {error.strerror}: name a backup") from None
     with file, gzip.GzipFile(fileobj=file) as tar:

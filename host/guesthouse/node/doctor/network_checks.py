@@ -8,11 +8,11 @@ import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from guesthouse.core.config import Settings
+from guesthouse.core.files.regular_file import read_regular, refuse_irregular
 from guesthouse.http_server.listening import CannotListen, listen
 from guesthouse.node.doctor.finding import FAIL, OK, WARN, Finding
 
@@ -63,6 +63,8 @@ def certificate(certificate: str | None, key: str | None) -> Iterator[Finding]:
         yield Finding("certificate", OK, "none: plain HTTP, for a proxy or this machine")
         return
     try:
+        for path in {certificate, key or certificate}:
+            refuse_irregular(path)
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key or None)
     except (OSError, ssl.SSLError, ValueError) as error:
         text = f"{certificate} and {key or 'its key'} cannot be used: {error}"
@@ -71,7 +73,7 @@ def certificate(certificate: str | None, key: str | None) -> Iterator[Finding]:
         return
     from cryptography import x509
 
-    first = x509.load_pem_x509_certificate(Path(certificate).read_bytes())
+    first = x509.load_pem_x509_certificate(read_regular(certificate))
     now, begins, ends = datetime.now(UTC), first.not_valid_before_utc, first.not_valid_after_utc
     renew = "renew it, then reload the node (systemctl reload guesthouse)"
     if now >= ends:

@@ -13,6 +13,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from guesthouse.core.files.regular_file import read_regular
 from guesthouse.package.build.bundler import Bundler
 from guesthouse.package.build.running import Report
 from guesthouse.package.errors import BuildError
@@ -81,7 +82,7 @@ def _files(root: Path, bounds: Path) -> Iterator[tuple[str, bytes]]:
         for path in (Path(place, file) for file in sorted(files)):
             if path.name.startswith(".") or not _is_source(path) or not path.resolve().is_relative_to(inner):
                 continue
-            content = path.read_bytes()
+            content = read_regular(path)
             size += len(content)
             if size > MOST_BYTES:
                 raise BuildError(
@@ -105,7 +106,7 @@ def _installed(name: str) -> dict[str, bytes]:
         if package.is_dir():
             return {f"{name}/{path}": content for path, content in _files(package, folder)}
         if module.is_file() and module.resolve().is_relative_to(folder.resolve()):
-            return {module.name: module.read_bytes()}
+            return {module.name: read_regular(module)}
     return {}
 
 

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
+from guesthouse.core.files.regular_file import open_regular
 from guesthouse.package.build.golang import is_written_workspace
 from guesthouse.package.build.javascript import build_javascript, tool_versions
 from guesthouse.package.build.rust import LOCK, compiler_version, crate_folder
@@ -174,5 +175,5 @@ def _sources(root: Path) -> Iterator[Path]:
 
 
 def _digest(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

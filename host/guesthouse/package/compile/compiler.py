@@ -19,6 +19,7 @@ from typing import Final, TypeVar
 from weakref import WeakValueDictionary
 
 from guesthouse.core.config import PackageLimits, ProcessLimits
+from guesthouse.core.files.regular_file import open_regular
 from guesthouse.core.ports import LogPort
 from guesthouse.package.compile.cache import Artifact, CompileCache, Made
 from guesthouse.package.compile.compile_turns import CompileTurns
@@ -155,7 +156,7 @@ class Compiler:
     def _read(self, component: Path) -> str:
         """The SHA-256 of a file, after a check of its header."""
         try:
-            with component.open("rb") as file:
+            with open_regular(component) as file:
                 problem = magic_fault(file.peek(HEADER_BYTES)[:HEADER_BYTES])
                 if problem is not None:
                     raise CompileError(f"{component} {problem}")
@@ -194,7 +195,7 @@ class Compiler:
 
     async def _compile(self, component: Path, digest: str) -> Artifact:
         folder, run = self._cache.prepare(), CompileRun(self._limits)
-        with new_file(folder) as code, component.open("rb") as source:
+        with new_file(folder) as code, open_regular(component) as source:
             made = await run.made(Task.COMPONENT, source, digest, code)
             try:
                 shared = await self._share(made, run)

@@ -24,6 +24,7 @@ from typing import IO, Final
 
 from guesthouse.core.atomic_file import sync_folder
 from guesthouse.core.config import PackageLimits
+from guesthouse.core.files.regular_file import open_regular
 from guesthouse.package.errors import PackageError
 from guesthouse.package.format.manifest import MAX_PATH, MAX_SEGMENT, relative_path
 
@@ -83,7 +84,7 @@ def remove_unpacked(folder: Path) -> None:
 def _copy_hashed(archive: Path, copy: IO[bytes], limits: PackageLimits) -> str:
     digest = hashlib.sha256()
     size = 0
-    with archive.open("rb") as source:
+    with open_regular(archive) as source:
         while chunk := source.read(_CHUNK):
             size += len(chunk)
             if size > limits.zip_bytes:

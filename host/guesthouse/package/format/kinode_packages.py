@@ -18,6 +18,7 @@ from typing import Any, Final
 from guesthouse.core.address import ProcessId
 from guesthouse.core.capabilities import KERNEL, NETWORK, SPAWN
 from guesthouse.core.errors import BadProcessId
+from guesthouse.core.files.regular_file import open_regular
 from guesthouse.package.errors import PackageError
 from guesthouse.package.format.manifest import (
     MAX_MANIFEST_BYTES,
@@ -221,7 +222,7 @@ def _flag(values: Mapping[str, Any], key: str, where: str) -> bool:
 
 
 def _json(path: Path) -> Any:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         content = file.read(MAX_MANIFEST_BYTES + 1)
     if len(content) > MAX_MANIFEST_BYTES:
         raise PackageError(f"{path} is over {MAX_MANIFEST_BYTES} bytes: shorten it")

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from guesthouse.core.address import ProcessId, is_runtime_module
 from guesthouse.core.config import PackageLimits
 from guesthouse.core.errors import BadProcessId, GuesthouseError
+from guesthouse.core.files.regular_file import open_regular
 from guesthouse.package.errors import PackageError
 from guesthouse.package.format.archive import remove_unpacked, unpacked
 from guesthouse.package.format.kinode_packages import find_kinode, read_kinode_manifest
@@ -78,7 +79,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST_NAME
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = file.read(MAX_MANIFEST_BYTES + 1)
     except FileNotFoundError:
         place = find_kinode(folder)
@@ -233,5 +234,5 @@ def _check_component(path: Path, limits: PackageLimits) -> None:
 def _starts_with(path: Path, magic: bytes) -> bool:
     if not path.is_file():
         return False
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return file.read(len(magic)) == magic

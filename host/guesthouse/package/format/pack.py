@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final
 
 from guesthouse.core import atomic_file
+from guesthouse.core.files.regular_file import NotRegular, open_regular
 from guesthouse.package.errors import PackageError
 from guesthouse.package.format.kinode_packages import METADATA, find_kinode
 from guesthouse.package.format.load import inside
@@ -31,8 +32,8 @@ def write_archive(folder: Path, manifest: Manifest, output: Path) -> None:
     """Write a package folder as a `.zip`. The same content gives the same bytes.
 
     Raises:
-        PackageError: a link leads out of the package, a name is not allowed in archives, or the file
-            cannot be written.
+        PackageError: a link leads out of the package, a name is not allowed in archives, a file is none
+            (a FIFO, a socket, a device) or cannot be read, or the archive cannot be written.
     """
     members = _members(folder, manifest)
     with _written(output) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -40,7 +41,7 @@ def write_archive(folder: Path, manifest: Manifest, output: Path) -> None:
             info = zipfile.ZipInfo(name, _ZIP_TIME)
             info.compress_type = zipfile.ZIP_DEFLATED
             info.external_attr = 0o644 << 16
-            archive.writestr(info, members[name].read_bytes(), compresslevel=_LEVEL)
+            archive.writestr(info, _content(members[name]), compresslevel=_LEVEL)
 
 
 def write_component(component: Path, output: Path) -> None:
@@ -51,7 +52,26 @@ def write_component(component: Path, output: Path) -> None:
     """
     if not output.exists() or not output.samefile(component):
         with _written(output) as file:
-            file.write(component.read_bytes())
+            file.write(_content(component))
+
+
+def _content(path: Path) -> bytes:
+    with _opened(path) as file:
+        return file.read()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """A file of a package, links to it resolved before."""
+    try:
+        with open_regular(path, follow=False) as file:
+            yield file
+    except NotRegular as error:
+        raise PackageError(
+            f"{path} cannot be in a package: {error.strerror}; remove it, or put a file in its place"
+        ) from None
+    except OSError as error:
+        raise PackageError(f"{path} cannot be read: {error.strerror}; check its permissions") from None
 
 
 @contextmanager
@@ -86,7 +106,7 @@ def _components_beside(folder: Path, wasm: PurePosixPath) -> dict[str, Path]:
         if not entry.name.startswith(".") and entry.is_file():
             relative = _relative((wasm.parent / entry.name).as_posix())
             path = inside(folder, relative)
-            with path.open("rb") as file:
+            with _opened(path) as file:
                 if file.read(len(_COMPONENT)) == _COMPONENT:
                     members[str(relative)] = path
     return members
