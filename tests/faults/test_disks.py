@@ -19,6 +19,7 @@ from random import Random
 from typing import Final
 
 import pytest
+from tests.e2e.api import SERVED, api_url, key, problem, service
 from tests.e2e.clients import ECHO_C, registered
 from tests.e2e.compiles import KEY_FILE
 from tests.e2e.conftest import StartNode, home_in
@@ -31,6 +32,10 @@ from tests.tiers import thorough_after
 
 from guesthouse.control.control_client import CommandRefused
 from guesthouse.core.config import PackageLimits
+from guesthouse.http_api.api_keys import ApiKeys
+from guesthouse.http_server.auth.credentials import CredentialsError, load_secret
+from guesthouse.http_server.auth.revocations import RevocationList
+from guesthouse.http_server.auth.tokens import Tokens
 from guesthouse.package.compile.compiler import Compiler
 from guesthouse.package.errors import CompileError
 
@@ -319,3 +324,59 @@ async def test_a_home_on_a_read_only_disk_is_refused_in_one_line(tmp_path: Path)
         assert (ran.code, ran.stdout, ran.stderr.count("\n")) == (1, "", 1)
         assert str(home) in ran.stderr
     assert os.listdir(home) == []
+
+
+def test_on_a_full_disk_some_hundred_revocations_find_room(tmp_path: Path) -> None:
+    home = tmp_path / "disk"
+    home.mkdir(mode=0o700)
+    with small_disk(home, "256k"):
+        families = RevocationList(home, 0)
+        families.reserve()
+        _fill(home / "other")
+        names = [f"{number:016}" for number in range(500)]
+        for name in names:
+            families.add(name, 1000, 0)
+        after = RevocationList(home, 0)
+        assert all(name in after for name in names)
+        with pytest.raises(CredentialsError, match=r"No space left on device: see that the disk has room"):
+            _revoke_many(families)
+        (home / "other").unlink()
+        families.add("later", 1000, 0)
+        assert "later" in RevocationList(home, 0)
+
+
+def _revoke_many(families: RevocationList) -> None:
+    for number in range(1000):
+        families.add(f"more{number:012}", 1000, 0)
+
+
+async def test_what_is_revoked_on_a_broken_disk_is_said_and_revoked_after_a_restart_once_it_works(
+    start: StartNode, machine: Machine
+) -> None:
+    daemon = await start("echo-c", variables=machine.variables, settings=SERVED)
+    tokens = [await daemon.token() for _ in range(3)]
+    async with service(await api_url(daemon), await key(daemon, "push")) as api:
+        issued = (await api.post("/tokens", json={"process": ECHO_C})).json()
+        machine.writes_fail_with(errno.ENOSPC)
+        for _ in range(2):
+            assert problem(await api.delete(f"/tokens/{issued['id']}")) == (503, "not-stored")
+        machine.writes_fail_with(0)
+        assert (await api.delete(f"/tokens/{issued['id']}")).status_code == 204
+    (made,) = await daemon.ask("api-key-create", name="old", role="read", seconds=None, process=None)
+    machine.writes_fail_with(errno.ENOSPC)
+    for _ in range(2):
+        full = r"tokens\.revoked: No space left on device: see that the disk has room; the revocation holds until"
+        with pytest.raises(CommandRefused, match=full):
+            await daemon.ask("revoke", token=tokens[0])
+        with pytest.raises(CommandRefused, match=r"api\.keys: No space left on device: see that the disk"):
+            await daemon.ask("api-key-revoke", name="old")
+    machine.writes_fail_with(0)
+    assert await daemon.ask("revoke", token=tokens[1]) == [True]
+    assert (await daemon.ask("api-key-revoke", name="old"))[0]["id"] == made["id"]
+    await daemon.kill()
+    families = RevocationList(daemon.home, 0)
+    secret = load_secret(daemon.home)
+    known = [Tokens(daemon.node, secret).revocable(token) for token in tokens]
+    assert [each is not None and each[0] in families for each in known] == [True, True, False]
+    assert Tokens(daemon.node, secret).revocable(issued["token"])[0] in families  # type: ignore[index]
+    assert [each.name for each in ApiKeys(daemon.home).listed()] == ["push"]

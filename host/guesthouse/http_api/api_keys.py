@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import re
 import secrets
+import threading
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +22,7 @@ from msgspec.structs import asdict
 
 from guesthouse.core import atomic_file
 from guesthouse.core.address import ProcessId, canonical
+from guesthouse.core.disk import disk_errors
 from guesthouse.core.errors import GuesthouseError
 
 KEYS_FILE: Final = "api.keys"
@@ -89,6 +91,11 @@ class ApiKeys:
         self._keys: dict[str, ApiKey] = {}
         self.revoked: Callable[[str], None] = lambda _: None
         """Called with the id of a key that was revoked."""
+        self.unwritten: Callable[[KeysUnreadable], None] = lambda _: None
+        """Called when a revocation could not be written: `write` tries again."""
+        self._writing = threading.Lock()
+        self._unwritten: dict[str, ApiKey] = {}
+        """Revoked, and still in the file."""
         try:
             keys = decode(self._path.read_bytes(), type=list[ApiKey])
         except FileNotFoundError:
@@ -152,7 +159,9 @@ class ApiKeys:
         text = f"ghk_{made}_{secrets.token_urlsafe(32)}"
         expires = None if seconds is None else int(now) + seconds
         key = ApiKey(made, name, Role(role), _hash(text), int(now), expires, named)
-        self._store({**self._keys, made: key})
+        with self._writing:
+            self._store({**self._keys, made: key})
+            self._keys[made] = key
         return text, key
 
     def revoke(self, name: str) -> ApiKey:
@@ -160,16 +169,32 @@ class ApiKeys:
 
         Raises:
             BadApiKey: there is none.
-            KeysUnreadable: the file cannot be written; the key is refused until the node exits.
+            KeysUnreadable: the file cannot be written; the key is refused in this program, and what is written next
+                leaves it out.
         """
-        found = next((key for key in self._keys.values() if name in (key.name, key.id)), None)
+        known = (*self._keys.values(), *tuple(self._unwritten.values()))
+        found = next((key for key in known if name in (key.name, key.id)), None)
         if found is None:
             raise BadApiKey(f"there is no API key {name!a}: `guesthouse api-key list` shows them")
+        self._unwritten[found.id] = found
+        self._keys.pop(found.id, None)
         try:
-            self._store({made: key for made, key in self._keys.items() if key is not found}, ending=found.id)
+            self.write()
+        except KeysUnreadable as error:
+            self.unwritten(error)
+            raise
         finally:
             self.revoked(found.id)
         return found
+
+    def write(self) -> None:
+        """Write the keys that there are, without those that were revoked.
+
+        Raises:
+            KeysUnreadable: the file cannot be written.
+        """
+        with self._writing:
+            self._store(dict(self._keys))
 
     def forget_expired(self, prefix: str, now: float) -> None:
         """Drop keys whose names begin so and that have expired, when the file is next written."""
@@ -179,13 +204,14 @@ class ApiKeys:
         for made in over:
             del self._keys[made]
 
-    def _store(self, keys: dict[str, ApiKey], ending: str = "") -> None:
-        self._keys.pop(ending, None)
+    def _store(self, keys: dict[str, ApiKey]) -> None:
+        left_out = tuple(self._unwritten)
         try:
             atomic_file.replace(self._path, pretty(encode(list(keys.values()))) + b"\n")
         except OSError as error:
-            raise KeysUnreadable(f"{self._path}: {error.strerror}: make it writable") from None
-        self._keys = keys
+            raise KeysUnreadable(disk_errors.unwritten(self._path, error)) from None
+        for made in left_out:
+            self._unwritten.pop(made, None)
 
 
 def key_row(key: ApiKey) -> dict[str, Any]:

@@ -56,12 +56,14 @@ from guesthouse.http_api.problems import (
     NO_PROCESS,
     NO_TOKEN,
     NOT_STARTED,
+    NOT_STORED,
     ApiProblem,
 )
 from guesthouse.http_api.push_record import PushRecord
 from guesthouse.http_api.rows import AdministeredNode, channel_row, process_rows
 from guesthouse.http_api.token_ids import IssuedFor, id_of, read_id
 from guesthouse.http_server.api.port import PushProblem
+from guesthouse.http_server.auth.credentials import CredentialsError
 from guesthouse.http_server.auth.custom_claims import BadClaims, read_custom_claims
 from guesthouse.http_server.auth.tokens import Scope
 from guesthouse.http_server.close_codes import MAX_REASON, CloseReason
@@ -193,7 +195,10 @@ class Operations:
         token = read_id(asked.token_id, self._sign)
         if token is None or not caller.sees(ProcessId.parse(token.process)):
             raise ApiProblem(NO_TOKEN)
-        await self._node.http.revoke_family(token.family, token.ends)
+        try:
+            await self._node.http.revoke_family(token.family, token.ends)
+        except CredentialsError:
+            raise ApiProblem(NOT_STORED) from None
         self.record(caller, f"revoked token {token.family} for {token.process}")
 
     async def restart(self, caller: Caller, asked: AboutProcess) -> ProcessAfter:

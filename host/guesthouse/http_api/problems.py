@@ -82,6 +82,11 @@ NOT_JSON: Final = ProblemKind(415, "not-json", "The body must be sent as applica
 MISDIRECTED: Final = ProblemKind(421, "misdirected", "The node does not answer for that host")
 TOO_MANY_FAILURES: Final = ProblemKind(429, "too-many-failures", "Too many keys of this address were refused")
 NODE_ERROR: Final = ProblemKind(500, "node-error", "The node failed to answer; its log says why")
+NOT_STORED: Final = ProblemKind(
+    503,
+    "not-stored",
+    "It is revoked until the node restarts: its disk did not take it, and the node tries again",
+)
 STOPPING: Final = ProblemKind(503, "stopping", "The node is shutting down")
 _READING: Final = {
     400: "bad-http",

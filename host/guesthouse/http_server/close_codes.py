@@ -138,6 +138,9 @@ TOO_MANY: Final = Refusal(503, "the node has as many connections as it may hold"
 MAILBOX_FULL: Final = Refusal(503, "the process has too much to do: try again")
 BODIES_FULL: Final = Refusal(503, "the node holds as many request bodies as it may: try again")
 ENDED: Final = Refusal(503, "the process ended before it answered")
+LOGOUT_NOT_STORED: Final = Refusal(
+    503, "you are logged out until the node restarts: its disk did not take it, and the node tries again"
+)
 STARTING: Final = Refusal(503, "the node is starting: try again", retry_after=5)
 UNLISTED: Final = Refusal(503, "another node has not said yet what it runs: try again", retry_after=5)
 STOPPING: Final = Refusal(503, "the node is shutting down")

@@ -100,6 +100,7 @@ class HttpServer(TokenActions):
         self._listeners = Listeners() if listeners is None else listeners
         self._host, self._port = settings.http.host, settings.http.port
         self._sweeper: asyncio.Task[None] | None = None
+        self._writer: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         """Bind the port and start accepting."""
@@ -116,6 +117,7 @@ class HttpServer(TokenActions):
             self._host = host
         tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
         self._sweeper = tasks.create_task(run_deadlines(self._context))
+        self._writer = tasks.create_task(self.pending_writes.keep_trying())
         if self._wait:
             server.may_accept.clear()
         tasks.create_task(server.serve([listening]))
@@ -139,6 +141,7 @@ class HttpServer(TokenActions):
             await self.close()
         finally:
             await self._stack.__aexit__(kind, error, trace)
+            await self.pending_writes.finish()
 
     async def close(self, seconds: float = CLOSE_SECONDS) -> None:
         """Stop accepting, close all channels with 1001, wait up to `seconds` for the clients' close frames, and close
@@ -163,8 +166,9 @@ class HttpServer(TokenActions):
                 connection.abort()
             server.ending.set()
             server.may_accept.set()
-            if self._sweeper is not None:
-                self._sweeper.cancel()
+            for task in (self._sweeper, self._writer):
+                if task is not None:
+                    task.cancel()
 
     def join(self, connect: Callable[[Context, PendingResponses], tuple[RouterPort, Relays]]) -> None:
         """Find processes of other nodes, too, and let their nodes find those of this one.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +14,9 @@ from guesthouse.core.ports import LogPort, RouterPort
 from guesthouse.core.printable import number_of
 from guesthouse.http_server.api.port import HttpServerActions
 from guesthouse.http_server.auth import credentials
+from guesthouse.http_server.auth.credentials import CredentialsError
 from guesthouse.http_server.auth.local_access import LocalAccess
+from guesthouse.http_server.auth.pending_writes import PendingWrites
 from guesthouse.http_server.auth.revocations import REVOKED_FILE, RevocationList
 from guesthouse.http_server.auth.tokens import Scope, Tokens
 from guesthouse.http_server.channel.channel import Channel
@@ -41,6 +44,9 @@ class TokenActions(HttpServerActions):
     def __init__(self, router: RouterPort, log: LogPort, settings: Settings, home: Path) -> None:
         self._home = home
         revoked = self._revoked = RevocationList(home, time.time())
+        revoked.reserve()
+        self.pending_writes = PendingWrites(log)
+        """What was revoked and is not on the disk."""
         if revoked.damaged:
             lines = number_of(revoked.damaged, "line is", "lines are")
             text = f"{home / REVOKED_FILE}: {lines} damaged, by a full disk or a power cut: if somebody may still use "
@@ -58,7 +64,7 @@ class TokenActions(HttpServerActions):
         context = new_context(router, log, settings, tokens, local)
         super().__init__(context, PendingResponses(context.router.forget))
         self._bodies = BodyBudget(_BODIES_AT_ONCE * settings.connections.http_body_bytes)
-        self._login = Login(context, home, self._bodies, revoked, self.family_revoked)
+        self._login = Login(context, home, self._bodies, self.revoke_family)
 
     def issue_token(self, ttl: float, scope: Scope | None = None, *, renewable: bool = True) -> str:
         """Issue an auth token that is valid for `ttl` seconds, and unless it is `renewable`, no longer."""
@@ -78,11 +84,9 @@ class TokenActions(HttpServerActions):
     async def revoke_family(self, family: str, ends: int) -> None:
         """Revoke a family of tokens without holding up the node, as `revoke` does."""
         now = self._context.now()
-        try:
-            if family not in self._revoked and ends > now:
+        with self._revoking(family):
+            if ends > now and not self._revoked.is_stored(family):
                 await asyncio.to_thread(self._revoked.add, family, ends, now)
-        finally:
-            self.family_revoked(family)
 
     def revoke(self, token: str) -> bool:
         """Revoke a token's family and close its channels with 1008. Durable on return.
@@ -91,17 +95,25 @@ class TokenActions(HttpServerActions):
             False when it is not a token of this node.
 
         Raises:
-            CredentialsError: the revocation cannot be saved; it holds until the node exits.
+            CredentialsError: the revocation cannot be saved; it holds until the node exits, which tries again.
         """
         known = self._context.tokens.revocable(token)
         if known is None:
             return False
-        family, ends = known
+        with self._revoking(known[0]):
+            self._revoked.add(*known, self._context.now())
+        return True
+
+    @contextmanager
+    def _revoking(self, family: str) -> Iterator[None]:
         try:
-            self._revoked.add(family, ends, self._context.now())
+            yield
+        except CredentialsError as error:
+            held = CredentialsError(f"{error}; the revocation holds until the node ends, which tries again")
+            self.pending_writes.add(REVOKED_FILE, lambda: self._revoked.write(self._context.now()), held)
+            raise held from None
         finally:
             self.family_revoked(family)
-        return True
 
     def revoke_all(self) -> None:
         """Revoke all tokens, one-time links, tickets and tokens being issued for current requests. Durable on return.

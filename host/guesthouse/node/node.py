@@ -21,7 +21,7 @@ from guesthouse.core.errors import BadSetting
 from guesthouse.core.messages import LogLine
 from guesthouse.core.ports import RouterPort, Transport
 from guesthouse.core.timing.clock import Clock
-from guesthouse.http_api.api_keys import ApiKeys
+from guesthouse.http_api.api_keys import KEYS_FILE, ApiKeys
 from guesthouse.http_server.auth.credentials import load_node_key
 from guesthouse.http_server.listening import API, HTTP, MONITORING, Listeners
 from guesthouse.http_server.server import HttpServer
@@ -188,7 +188,8 @@ class Node(CommandedNode):
         stack.push_async_callback(self.supervisor.close)
         stack.push_async_callback(self.http.close, CHANNELS_SECONDS)
         self.installer = await stack.enter_async_context(Installer(self, compiler))
-        self.api_keys = ApiKeys(home.path)
+        keys = self.api_keys = ApiKeys(home.path)
+        keys.unwritten = partial(self.http.pending_writes.add, KEYS_FILE, keys.write)
         await stack.enter_async_context(self.client_drain)
         await stack.enter_async_context(ControlServer(home, self._commands()))
         if settings.api.port is not None or self.listeners.passed(API):

@@ -99,6 +99,22 @@ def test_a_key_that_cannot_be_stored_is_none_and_one_whose_end_cannot_is_refused
     assert keys.find(text, NOW) is None
 
 
+def test_a_key_whose_end_could_not_be_stored_is_revoked_again_until_it_is(tmp_path: Path) -> None:
+    keys, failures = ApiKeys(tmp_path), list[KeysUnreadable]()
+    keys.unwritten = failures.append
+    text, key = keys.create("backend", "read", NOW)
+    with mock.patch("guesthouse.core.atomic_file.replace", side_effect=OSError(28, "No space left")):
+        for _ in range(2):
+            with pytest.raises(KeysUnreadable, match="see that the disk has room"):
+                keys.revoke("backend")
+    assert len(failures) == 2
+    assert ApiKeys(tmp_path).find(text, NOW) is not None
+    assert keys.revoke("backend") == key
+    assert ApiKeys(tmp_path).find(text, NOW) is None
+    with pytest.raises(BadApiKey):
+        keys.revoke("backend")
+
+
 @pytest.mark.parametrize("content", [b"", b"{}", b'[{"id": 1}]', b"\xff"])
 def test_a_file_that_is_none_of_keys_is_said_by_its_name(tmp_path: Path, content: bytes) -> None:
     (tmp_path / KEYS_FILE).write_bytes(content)

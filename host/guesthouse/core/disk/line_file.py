@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from guesthouse.core import atomic_file
+
+_KEEP_SIZE: Final = 1
+"""FALLOC_FL_KEEP_SIZE"""
 
 
 class LineFile:
@@ -73,6 +76,16 @@ class LineFile:
         if self._is_new:
             atomic_file.sync_folder(self._path.parent)
             self._is_new = False
+
+    def reserve(self, room: int) -> None:
+        """Have the disk keep room for so many more bytes, so that they can be appended when it is full. The file's size
+        stays. Where that cannot be, nothing happens.
+        """
+        import ctypes  # most programs do without
+
+        allocate = ctypes.CDLL(None).fallocate
+        allocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+        allocate(self._descriptor, _KEEP_SIZE, os.fstat(self._descriptor).st_size, room)
 
     def close(self) -> None:
         """Close the file."""

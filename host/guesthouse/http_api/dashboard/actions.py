@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.json import decode
 
 from guesthouse.core.errors import GuesthouseError
-from guesthouse.http_api.api_keys import ApiKeys, Role, key_row
+from guesthouse.http_api.api_keys import ApiKeys, BadApiKey, KeysUnreadable, Role, key_row
 from guesthouse.http_api.caller import Caller
 from guesthouse.http_api.catalogue import OPERATIONS
 from guesthouse.http_api.dashboard.console import NO_CONSOLE, Console, opened
@@ -36,11 +36,13 @@ from guesthouse.http_api.operations import Operations
 from guesthouse.http_api.problems import (
     NO_OPERATION,
     NO_PROCESS,
+    NOT_STORED,
     OTHER_PROCESS,
     ApiProblem,
     ProblemKind,
 )
 from guesthouse.http_api.rows import AdministeredNode
+from guesthouse.http_server.auth.credentials import CredentialsError
 from guesthouse.kernel.supervision.explain import explained
 
 NOT_INSTALLED: Final = ProblemKind(409, "not-installed", "The package could not be installed")
@@ -158,16 +160,22 @@ class Actions:
 
     async def _revoke_tokens(self, watcher: Watcher, asked: AboutFamily) -> None:
         ends = int(time.time()) + LONGEST_SECONDS
-        await self._node.http.revoke_family(asked.family, ends)
+        try:
+            await self._node.http.revoke_family(asked.family, ends)
+        except CredentialsError:
+            raise ApiProblem(NOT_STORED) from None
         self._record(watcher, f"revoked token {asked.family}")
 
     async def _list_keys(self, _: Watcher, __: Nothing) -> dict[str, Any]:
         return {"keys": [key_row(key) for key in self._keys.listed()]}
 
     async def _revoke_key(self, watcher: Watcher, asked: AboutKey) -> None:
-        if not any(key.id == asked.key for key in self._keys.listed()):
-            raise ApiProblem(NO_KEY_OF_THAT_ID)
-        key = self._keys.revoke(asked.key)
+        try:
+            key = self._keys.revoke(asked.key)
+        except BadApiKey:
+            raise ApiProblem(NO_KEY_OF_THAT_ID) from None
+        except KeysUnreadable:
+            raise ApiProblem(NOT_STORED) from None
         self._record(watcher, f"revoked the key {key.name} ({key.id})")
 
     # The console.

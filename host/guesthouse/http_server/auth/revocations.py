@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from guesthouse.core import atomic_file
+from guesthouse.core.disk import disk_errors
 from guesthouse.core.disk.line_file import LineFile, read_lines
 from guesthouse.http_server.auth.credentials import CredentialsError
 
 REVOKED_FILE: Final = "tokens.revoked"
 _COMPACT_AT: Final = 4096
+_RESERVED_BYTES: Final = 16 * 1024
 _FAMILY: Final = 16
 """Characters of a family's name."""
 _LONGEST_SECONDS: Final = 10 * 366 * 24 * 3600
@@ -33,7 +37,9 @@ class RevocationList:
     def __init__(self, home: Path, now: float) -> None:
         self._path = home / REVOKED_FILE
         self._ends: dict[str, int] = {}
+        self._unwritten: dict[str, int] = {}
         self._lines = 0
+        self._compact_at = _COMPACT_AT
         self._writing = threading.Lock()  # logging out writes in a thread
         self.reload(now)
 
@@ -61,33 +67,69 @@ class RevocationList:
         if torn:
             self._ends[torn.partition(" ")[0]] = int(now) + _LONGEST_SECONDS
 
+    def is_stored(self, family: str) -> bool:
+        """Whether a family is revoked for good."""
+        return family in self._ends and family not in self._unwritten
+
+    def reserve(self) -> None:
+        """See that some hundred revocations find room when the disk is full. Where that cannot be, nothing happens."""
+        with suppress(OSError), self._writing, LineFile(self._path) as file:
+            file.reserve(_RESERVED_BYTES)
+
     def add(self, family: str, ends: int, now: float) -> None:
-        """Revoke a family. Durable on return.
+        """Revoke a family, and write what could not be written before. Durable on return.
 
         Raises:
-            CredentialsError: the file cannot be written; the revocation holds until the node exits.
+            CredentialsError: the file cannot be written; the revocation holds in this program, and is written with the
+                next one.
+        """
+        if self.is_stored(family):
+            return
+        self._unwritten[family] = ends
+        self._ends[family] = ends
+        self.write(now)
+
+    def write(self, now: float) -> None:
+        """Write what could not be written before. Durable on return.
+
+        Raises:
+            CredentialsError: the file cannot be written.
         """
         with self._writing:
-            self._add(family, ends, now)
+            unwritten = tuple(self._unwritten.items())
+            try:
+                if self._lines < self._compact_at or not self._compact(now):
+                    self._append(unwritten)
+            except OSError as error:
+                raise CredentialsError(disk_errors.unwritten(self._path, error)) from None
+            for family, _ in unwritten:
+                self._unwritten.pop(family, None)
 
-    def _add(self, family: str, ends: int, now: float) -> None:
-        self._ends[family] = ends
+    def _append(self, families: Sequence[tuple[str, int]]) -> None:
+        if not families:
+            return
+        with LineFile(self._path) as file:
+            file.append("".join(f"{family} {ends}\n" for family, ends in families).encode())
+            file.sync()
+            file.reserve(_RESERVED_BYTES)
+        self._lines += len(families)
+
+    def _compact(self, now: float) -> bool:
+        """Write the file anew. Where there is no room for that, it goes on to grow."""
+        for family, ends in tuple(self._ends.items()):
+            if ends <= now:
+                self._ends.pop(family, None)
+        lines = [f"{family} {ends}\n" for family, ends in tuple(self._ends.items())]
         try:
-            if self._lines >= _COMPACT_AT:
-                self._compact(now)
-                return
-            with LineFile(self._path) as file:
-                file.append(f"{family} {ends}\n".encode())
-                file.sync()
-            self._lines += 1
-        except OSError as error:
-            raise CredentialsError(f"{self._path}: {error.strerror}: make it writable") from None
-
-    def _compact(self, now: float) -> None:
-        self._ends = {family: ends for family, ends in self._ends.items() if ends > now}
-        lines = [f"{family} {ends}\n" for family, ends in self._ends.items()]
-        atomic_file.replace(self._path, "".join(lines).encode())
+            atomic_file.replace(self._path, "".join(lines).encode())
+        except OSError:
+            self._compact_at = self._lines + _COMPACT_AT
+            return False
         self._lines = len(lines)
+        self._compact_at = max(_COMPACT_AT, 2 * self._lines)
+        with suppress(OSError), LineFile(self._path) as file:
+            file.reserve(_RESERVED_BYTES)
+        return True
 
 
 def _read(line: str, now: float) -> tuple[list[tuple[str, int]], bool]:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from guesthouse.control.control_server import BadCommand, Command
-from guesthouse.http_api.api_keys import key_row
+from guesthouse.http_api.api_keys import KeysUnreadable, key_row
 from guesthouse.node.commands.commanded_node import CommandedNode
 from guesthouse.node.commands.request_fields import LONGEST_TOKEN_SECONDS, text_of
 
@@ -79,7 +79,10 @@ class AccessCommands:
 
     async def revoke_api_key(self, request: Mapping[str, Any]) -> AsyncIterator[Any]:
         """Revoke a key of the HTTP API."""
-        key = self._node.api_keys.revoke(text_of(request, "name"))
+        try:
+            key = self._node.api_keys.revoke(text_of(request, "name"))
+        except KeysUnreadable as error:
+            raise BadCommand(f"{error}; the key is refused until the node ends, which tries again") from None
         self._node.log.write("api", "info", f"the operator revoked the key {key.name} ({key.id})")
         yield key_row(key)
 

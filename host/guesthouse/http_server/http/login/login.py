@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote, urlencode
@@ -17,7 +16,6 @@ from guesthouse.http_server import close_codes, html_pages
 from guesthouse.http_server.auth import credentials
 from guesthouse.http_server.auth.access import SHARED_REALM
 from guesthouse.http_server.auth.one_time_tokens import OneTimeTokens
-from guesthouse.http_server.auth.revocations import RevocationList
 from guesthouse.http_server.auth.tickets import Tickets
 from guesthouse.http_server.auth.tokens import (
     SESSION_SECONDS,
@@ -54,7 +52,7 @@ class Login:
     """The login and logout endpoints.
 
     Args:
-        on_revoked: called with the family of a token that a logout revoked.
+        revoke: revokes a family of tokens that ends then, or raises `CredentialsError`.
     """
 
     def __init__(
@@ -62,14 +60,12 @@ class Login:
         context: Context,
         home: Path,
         bodies: BodyBudget,
-        revoked: RevocationList,
-        on_revoked: Callable[[str], None],
+        revoke: Callable[[str, int], Awaitable[None]],
     ) -> None:
         self.context = context
         self.home = home
         self.bodies = bodies
-        self.revoked = revoked
-        self.on_revoked = on_revoked
+        self._revoke = revoke
         self.one_time = OneTimeTokens()
         self.tickets = Tickets()
         self.cookies = SessionCookies(context)
@@ -132,17 +128,30 @@ class Login:
         """`POST /logout`: revoke the login and remove its cookies."""
         if not self.context.access.from_own_page(RequestHeaders(request), peer_of(request)):
             return refused(close_codes.WRONG_ORIGIN)
-        response = RedirectResponse("/login", 303, PAGE_HEADERS)
+        realm, cookies = self._realm(request), request.headers.getlist("cookie")
+        given = (token for subdomain in realm for token in self.context.tokens.in_cookies(cookies, subdomain))
+        stored = [await self._end_login(token) for token in tuple(given)]
+        response: Response = RedirectResponse("/login", 303, PAGE_HEADERS)
+        if not all(stored):
+            response = refused(close_codes.LOGOUT_NOT_STORED)
         package = self.context.access.realm(RequestHeaders(request))
         if package is not None:  # scripts of the package can do this, so it does not end the node's login
             self.cookies.forget_login(request, response, package)
-        for subdomain in self._realm(request):
-            for token in self.context.tokens.in_cookies(request.headers.getlist("cookie"), subdomain):
-                await self._revoke(token)
+        for subdomain in realm:
             self.cookies.forget_login(request, response, subdomain)
-        if self.context.tokens.marks(request.headers.getlist("cookie"), SHARED_REALM):
+        if self.context.tokens.marks(cookies, SHARED_REALM):
             self.cookies.forget_login(request, response, SHARED_REALM)
         return response
+
+    async def _end_login(self, token: str) -> bool:
+        """Revoke a token of a cookie. Whether that outlasts the node."""
+        known = self.context.tokens.revocable(token)
+        try:
+            if known is not None:
+                await self._revoke(*known)
+        except credentials.CredentialsError:
+            return False
+        return True
 
     async def renew_token(self, request: Request) -> Response:
         """`POST /token`: renew a valid bearer token for its original lifetime."""
@@ -210,12 +219,6 @@ class Login:
             token = tokens.issue(left, now, scope, made_from=claims)
             self.cookies.set_login(request, response, realm, token, left)
         return response
-
-    async def _revoke(self, token: str) -> None:
-        known, now = self.context.tokens.revocable(token), self.context.now()
-        if known is not None and known[0] not in self.revoked and known[1] > now:
-            await asyncio.to_thread(self.revoked.add, *known, now)
-            self.on_revoked(known[0])
 
     def _realm(self, request: Request) -> tuple[str | None, ...]:
         """Subdomains that a login on this host is for: that of the node, or the processes of the host's package."""
