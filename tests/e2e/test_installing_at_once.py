@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.patience import PATIENCE
 
 from guesthouse.core.address import ProcessId
 from guesthouse.core.capabilities import of_node
@@ -18,10 +20,13 @@ from guesthouse.node import installer, offline_installer
 from guesthouse.node.commands.node_commands import NodeCommands
 from guesthouse.node.node import Node
 from guesthouse.package.errors import PackageError
+from guesthouse.package.format.pack import write_archive
+from guesthouse.package.store import stage
 from guesthouse.package.store.installed import read_installed
 
 from .clients import ECHO_C
 from .test_packages import PACKAGE, renamed, version_of_echo
+from .waiting import until
 
 ECHO = ProcessId.parse(ECHO_C)
 
@@ -46,6 +51,13 @@ def hold(place: object, name: str, wanted: Callable[..., bool] = lambda *_: True
     held = Held(getattr(place, name), wanted)
     setattr(place, name, held)
     return held
+
+
+async def becomes(true: Callable[[], bool]) -> None:
+    async def now() -> bool:
+        return true()
+
+    await until(now, bool, "that it is so")
 
 
 def other_package(tmp_path: Path, version: str) -> Path:
@@ -80,6 +92,54 @@ async def test_a_package_that_compiles_for_long_holds_up_no_other(node: Node, tm
     await first
     assert installed(node) == {PACKAGE: "0.2.0"}
     assert len(list((node.home.path / "packages").iterdir())) == 1
+
+
+@pytest.fixture
+def packing(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[threading.Event, threading.Event]]:
+    """A folder whose name has `0.2.0` is on a slow file system: told when it is read, and waited for."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slowly(folder: Path, *arguments: Any) -> None:
+        if "0.2.0" in folder.name:
+            begun.set()
+            go_on.wait(PATIENCE)
+        write_archive(folder, *arguments)
+
+    monkeypatch.setattr(stage, "write_archive", slowly)
+    yield begun, go_on
+    go_on.set()
+
+
+async def test_a_package_that_is_packed_for_long_holds_up_no_other_and_ends_with_its_asker(
+    node: Node, tmp_path: Path, packing: tuple[threading.Event, threading.Event]
+) -> None:
+    begun, go_on = packing
+    first = asyncio.create_task(node.installer.install(str(version_of_echo(tmp_path, "0.2.0"))))
+    await asyncio.to_thread(begun.wait, PATIENCE)
+    await node.installer.install(str(version_of_echo(tmp_path, "0.3.0")))
+    assert installed(node) == {PACKAGE: "0.3.0"}
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    go_on.set()
+    await becomes(lambda: all(thread.name != "packing" for thread in threading.enumerate()))
+    assert installed(node) == {PACKAGE: "0.3.0"}
+    assert len(list((node.home.path / "packages").iterdir())) == 1, "nothing is left of the other"
+
+
+async def test_an_installation_ends_with_its_asker_until_it_changes_something(
+    node: Node, tmp_path: Path
+) -> None:
+    slow = hold(node.installer._compiler, "runnable")
+    asked = asyncio.create_task(node.installer.install(str(version_of_echo(tmp_path, "0.2.0"))))
+    await slow.there.wait()
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    slow.go_on.set()
+    await becomes(lambda: not node.installer._underway)
+    assert installed(node) == {}
+    assert not any((node.home.path / "packages").iterdir())
 
 
 NOTHING = "is not installed, and nothing that it stored is kept"
@@ -175,7 +235,9 @@ async def test_operations_on_one_package_follow_one_another(node: Node, tmp_path
     tasks = [asyncio.create_task(node.installer.install(str(one)))]
     await slow.there.wait()
     gone = asyncio.create_task(node.installer.uninstall(PACKAGE, drop_state=False))
-    tasks += [asyncio.create_task(node.installer.install(str(each))) for each in (two, one)]
+    tasks.append(asyncio.create_task(node.installer.install(str(two))))
+    await becomes(lambda: node.installer._staged_now.total() == 2)  # it waits for its turn, before the next
+    tasks.append(asyncio.create_task(node.installer.install(str(one))))
     ended = hold(node.installer, "_end_all_of")
     slow.go_on.set()
     await ended.there.wait()  # it was not refused: what was being installed is

@@ -89,6 +89,35 @@ def test_a_package_folder_with_what_is_no_file_is_refused_without_waiting(
     assert len(list((tmp_path / "unpacked").iterdir())) == 1
 
 
+def test_a_folder_that_is_too_large_is_refused_before_it_is_read(
+    make_package: MakePackage, tmp_path: Path
+) -> None:
+    folder = written(make_package(), {"pkg/data": b""})
+    os.truncate(folder / "pkg/data", 1 << 40)
+    with pytest.raises(PackageError, match=r"has over 268435456 bytes: .* package\.unpacked_bytes"):
+        stage(str(folder), LIMITS, tmp_path / "unpacked")
+    os.truncate(folder / "pkg/data", 0)
+    written(folder, {f"pkg/{number}": b"" for number in range(20)})
+    with pytest.raises(PackageError, match=r"has over 20 files: .* package\.files"):
+        stage(str(folder), replace(LIMITS, files=20), tmp_path / "unpacked")
+    assert not list((tmp_path / "unpacked").iterdir())
+
+
+def test_a_folder_that_grows_while_it_is_packed_is_refused(make_package: MakePackage, tmp_path: Path) -> None:
+    folder = written(make_package(), {"pkg/data": b""})
+    grown = False
+
+    def grow() -> None:
+        nonlocal grown
+        if not grown:
+            os.truncate(folder / "pkg/data", 1 << 40)
+        grown = True
+
+    with pytest.raises(PackageError, match="has over 268435456 bytes"):
+        write_archive(folder, read_manifest(folder), tmp_path / "it.zip", LIMITS, grow)
+    assert not (tmp_path / "it.zip").exists()
+
+
 def test_what_is_no_package_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "x.wasm").write_bytes(b"\0asm")
     (tmp_path / "empty").mkdir()

@@ -72,7 +72,7 @@ def packed(argument: str, limits: PackageLimits, unpack_dir: Path) -> Iterator[P
         archive = scratch / "package.zip"
         if path.is_dir():
             load_package(str(path), limits, unpack_dir)
-            write_archive(path, read_manifest(path), archive)
+            write_archive(path, read_manifest(path), archive, limits)
         else:
             shutil.copyfile(path, archive)
         folder, _ = unpacked(archive, limits, scratch / "files")

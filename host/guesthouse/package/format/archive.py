@@ -61,15 +61,23 @@ def unpacked(archive: Path, limits: PackageLimits, unpack_dir: Path) -> tuple[Pa
     """`unpack`, and whether the folder was created."""
     unpack_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=unpack_dir) as copy:
-        folder = unpack_dir / _copy_hashed(archive, copy, limits)
-        new = not folder.is_dir()
-        if new:
-            try:
-                _unpack_copy(copy, archive, folder, limits)
-            except _DAMAGE as error:
-                raise PackageError(
-                    f"{archive} is a damaged zip: {error}; build it again with 'guesthouse build DIR -o FILE'"
-                ) from None
+        digest = copy_hashed(archive, copy, limits)
+        return unpack_copy(copy, digest, archive, limits, unpack_dir)
+
+
+def unpack_copy(
+    copy: IO[bytes], digest: str, archive: Path, limits: PackageLimits, unpack_dir: Path
+) -> tuple[Path, bool]:
+    """`unpacked` of what `copy_hashed` copied; `archive` is what errors name."""
+    folder = unpack_dir / digest
+    new = not folder.is_dir()
+    if new:
+        try:
+            _unpack_copy(copy, archive, folder, limits)
+        except _DAMAGE as error:
+            raise PackageError(
+                f"{archive} is a damaged zip: {error}; build it again with 'guesthouse build DIR -o FILE'"
+            ) from None
     return folder, new
 
 
@@ -81,7 +89,13 @@ def remove_unpacked(folder: Path) -> None:
         shutil.rmtree(gone)
 
 
-def _copy_hashed(archive: Path, copy: IO[bytes], limits: PackageLimits) -> str:
+def copy_hashed(archive: Path, copy: IO[bytes], limits: PackageLimits) -> str:
+    """Copy an archive to an open file. Returns its SHA-256.
+
+    Raises:
+        PackageError: it is larger than allowed.
+        OSError: it cannot be read or copied.
+    """
     digest = hashlib.sha256()
     size = 0
     with open_regular(archive) as source:
