@@ -8,6 +8,7 @@ import asyncio
 import errno
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -25,7 +26,9 @@ from tests.e2e.compiles import KEY_FILE
 from tests.e2e.conftest import StartNode, home_in
 from tests.e2e.daemon import Daemon, environment, run_command
 from tests.e2e.packages import package
+from tests.e2e.restarting import restart
 from tests.e2e.test_packages import version_of_echo
+from tests.e2e.test_resume import resumable
 from tests.e2e.waiting import until
 from tests.patience import PATIENCE, tried_again, within
 from tests.tiers import thorough_after
@@ -380,3 +383,38 @@ async def test_what_is_revoked_on_a_broken_disk_is_said_and_revoked_after_a_rest
     assert [each is not None and each[0] in families for each in known] == [True, True, False]
     assert Tokens(daemon.node, secret).revocable(issued["token"])[0] in families  # type: ignore[index]
     assert [each.name for each in ApiKeys(daemon.home).listed()] == ["push"]
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+async def test_a_node_that_finds_no_room_to_hand_over_says_so_before_it_gives_anything_up(
+    tmp_path: Path, compiled: Path, stopped: bool
+) -> None:
+    home = tmp_path / "disk"
+    home.mkdir(mode=0o700)
+    with small_disk(home, "4m"):
+        home.chmod(0o700)
+        (home / "compiled").symlink_to(compiled / "compiled")
+        shutil.copy(compiled / KEY_FILE, home / KEY_FILE)
+        (home / "guesthouse.toml").write_text("handover = true\n")
+        async with Daemon(home, [package("echo-c")], new=True) as daemon:
+            async with resumable(daemon, ECHO_C, await daemon.token()) as client:
+                await client.send("before")
+                assert await client.receive() == "before"
+                _fill(home / "other")
+                if stopped:
+                    assert await daemon.terminate() == 0
+                    assert (await client.closed())[0] == 1001
+                    said = daemon._stderr.read_text()
+                    assert re.search(r"nothing is handed over.*handover: No space left.*has room", said)
+                    return
+                with pytest.raises(CommandRefused, match=r"not restarted.*handover: No space left.*has room"):
+                    await daemon.ask("restart-node")
+                await client.send("still")
+                assert await client.receive() == "still"
+                (home / "other").unlink()
+                await restart(daemon)
+                await client.send("after")
+                await client.resume()
+                assert await client.receive() == "after"
+            await daemon.no_channels()
+        assert not [path.name for path in home.iterdir() if "handover" in path.name]

@@ -217,9 +217,8 @@ async def _serve(
         finally:
             if ending.restarts:
                 ending.sockets = listeners.keep()
-            if ending.restarts or (ending.begun and settings.handover):
-                await node.hand_over()
-            elif ending.begun:
+            hands_over = ending.restarts or (ending.begun and settings.handover)
+            if ending.begun and not (hands_over and await node.hand_over()):
                 seconds = max(settings.drain_seconds, node.client_drain.left_seconds)
                 if seconds > 0:
                     await node.drain(seconds)

@@ -270,6 +270,10 @@ class HttpServer(TokenActions):
         """The channels, after `let_go` and once no process runs."""
         return [channel.handed() for channel in self._context.sessions]
 
+    def handover_bytes(self) -> int:
+        """About what the channels take that `hand_over` returns."""
+        return sum(channel.handed_bytes() for channel in self._context.sessions)
+
     async def _wait_for_clients(self, seconds: float) -> None:
         changed = asyncio.Event()
         self._context.disconnected = changed.set

@@ -25,6 +25,7 @@ from guesthouse.kernel.supervision.supervised import NoSuchProcess, NotWanted
 from guesthouse.kernel.supervision.supervisor import Supervisor
 from guesthouse.kernel.workers.pool import Workers
 from guesthouse.modules.registry import Modules
+from guesthouse.node.handover_file import HandoverFile
 from guesthouse.node.log import Log
 from guesthouse.node.not_running import failures, not_running
 from guesthouse.node.package_hosts import refuse_same_host
@@ -83,6 +84,8 @@ class BaseNode:
         self.started = False
         """Whether all its packages were started."""
         self.stopping = False
+        self.handover_room: HandoverFile | None = None
+        """What keeps room on the disk for what the node hands over."""
         self.on_restart: Callable[[], None] | None = None
         """Restarts the node, if whoever runs it can."""
         self.on_stop: Callable[[], None] | None = None

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
 from guesthouse.core.address import ProcessId
-from guesthouse.core.errors import BadProcessId
+from guesthouse.core.disk import disk_errors
+from guesthouse.core.errors import BadProcessId, GuesthouseError
 from guesthouse.core.printable import number_of
 from guesthouse.http_server.sessions.handed_channel import BadHandover, HandedChannel
 from guesthouse.kernel.process.handed_mailbox import Handed, HandedMessage, HandedOpen, HandedRequest
@@ -24,7 +25,7 @@ from guesthouse.kernel.process.process import Process
 from guesthouse.kernel.storage.database import StateError
 from guesthouse.link.to_worker import Open, Request, ToProcess
 from guesthouse.node import handover_file
-from guesthouse.node.handover_file import Record
+from guesthouse.node.handover_file import HandoverFile, Record
 
 if TYPE_CHECKING:
     from guesthouse.node.base_node import BaseNode
@@ -110,10 +111,45 @@ class Predecessor:
         node.router.go_on()
 
 
-async def hand_over(node: BaseNode) -> None:
+class CannotHandOver(GuesthouseError):
+    """There is no room on the disk for what the node would hand over."""
+
+
+async def reserve(node: BaseNode) -> None:
+    """Have the disk keep room for what `hand_over` will write: for what there is now, and a quarter more.
+
+    Raises:
+        CannotHandOver: there is no room.
+    """
+    needed = node.http.handover_bytes() + node.router.handover_bytes()
+    if needed == 0 or node.handover_room is not None:
+        return
+    try:
+        room = await asyncio.to_thread(HandoverFile, node.home.handover, needed * 5 // 4)
+    except OSError as error:
+        raise CannotHandOver(disk_errors.unwritten(node.home.handover, error)) from None
+    _keep(node, room)
+
+
+def _keep(node: BaseNode, room: HandoverFile) -> None:
+    if node.handover_room is None:
+        node.handover_room = room
+    else:  # another command came first
+        room.close()
+
+
+async def hand_over(node: BaseNode) -> bool:
     """Have the node's processes finish, and write what its successor goes on with. The node is closed next: sockets of
     resumable channels are closed already, without a close frame, and their clients come back at once.
+
+    Returns:
+        False when there is no room on the disk for it. Nothing has been given up then.
     """
+    try:
+        await reserve(node)
+    except CannotHandOver as error:
+        node.log.write("node", "error", f"nothing is handed over, and all channels are closed: {error}")
+        return False
     node.http.let_go()
     for _ in range(BLOCKED_STEPS):
         if not node.router.anyone_blocks:
@@ -126,18 +162,25 @@ async def hand_over(node: BaseNode) -> None:
             "SELECT 1"
         )  # answers of modules to what was asked before are in the mailboxes then
     channels = node.http.hand_over()
-    records = [*channels, *_mailboxes(node)]
+    await asyncio.to_thread(_write, node, [*channels, *_mailboxes(node)])
+    node.log.write("node", "info", f"hands over {number_of(len(channels), 'channel')}")
+    return True
+
+
+def _write(node: BaseNode, records: Sequence[Record]) -> None:
+    room, node.handover_room = node.handover_room, None
+    if room is None and not records:
+        return
     try:
-        left_out = await asyncio.to_thread(
-            handover_file.write, node.home.handover, node.http.handover_key, node.settings.node, records
-        )
+        file = HandoverFile(node.home.handover) if room is None else room
+        left_out = file.write(node.http.handover_key, node.settings.node, records)
     except OSError as error:
-        node.log.write("node", "error", f"nothing is handed over: {node.home.handover}: {error.strerror}")
+        text = disk_errors.unwritten(node.home.handover, error)
+        node.log.write("node", "error", f"nothing is handed over: {text}")
         return
     if left_out:
         lost = number_of(left_out, "channel or message is", "channels or messages are")
-        node.log.write("node", "error", f"{lost} not handed over: too large")
-    node.log.write("node", "info", f"hands over {number_of(len(channels), 'channel')}")
+        node.log.write("node", "error", f"{lost} not handed over: too large, or the disk has no room")
 
 
 def _mailboxes(node: BaseNode) -> Iterator[Record]:

@@ -12,6 +12,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, suppress
 from functools import cache
 from pathlib import Path
 from typing import Annotated, BinaryIO, Final, TypeAlias
@@ -33,6 +34,8 @@ _VERSION: Final = 1
 _PREFIX: Final = 8
 _LENGTH: Final = 4
 _TAG: Final = 16
+_END_BYTES: Final = 128
+_LEAST_ROOM: Final = 16 * 1024
 
 
 class HandoverHead(Struct, frozen=True, forbid_unknown_fields=True, tag_field="is", tag="head"):
@@ -58,27 +61,81 @@ class Handover(Struct, frozen=True):
     records: list[Record]
 
 
+class HandoverFile:
+    """The file before it is written, while the disk keeps room for it. To be written or closed.
+
+    Args:
+        path: where it will be.
+        room: bytes to reserve.
+
+    Raises:
+        OSError: on creation: there is no room, or it cannot be written.
+    """
+
+    def __init__(self, path: Path, room: int = 0) -> None:
+        self._room = min(_LEAST_ROOM + room, MAX_FILE)
+        self._stack = ExitStack()
+        self._file = self._stack.enter_context(atomic_file.replacing(path))
+        try:
+            os.posix_fallocate(self._file.fileno(), 0, self._room)
+        except BaseException:
+            self.close()
+            raise
+
+    def write(self, key: bytes, node: str, records: Iterable[Record]) -> int:
+        """Write the file; blocks. Returns how many records found no room in it or on the disk.
+
+        Raises:
+            OSError: it cannot be written; there is none.
+        """
+        head = _BEGINNING + str(_VERSION).encode() + b"\n" + secrets.token_bytes(_PREFIX)
+        sealing, encode = _Sealing(key, head), Encoder().encode
+        left_out = size = 0
+        with self._stack:
+            file = self._file
+            size += file.write(head)
+            size += file.write(sealing.seal(encode(HandoverHead(node, time.time()))))
+            for record in records:
+                data = encode(record)
+                if len(data) > MAX_RECORD or not self._has_room(size + len(data) + _LENGTH + _TAG):
+                    left_out += 1
+                    continue
+                size += file.write(sealing.seal(data))
+            file.write(sealing.seal(encode(HandoverEnd())))
+            file.truncate()
+        return left_out
+
+    def close(self) -> None:
+        """Give the room up, unless it was written."""
+        with suppress(_NotWritten), self._stack:
+            raise _NotWritten
+
+    def _has_room(self, size: int) -> bool:
+        """Whether the file can have so many bytes, and its end."""
+        end = size + _END_BYTES
+        if end > MAX_FILE - MAX_RECORD:
+            return False
+        if end <= self._room:
+            return True
+        try:
+            os.posix_fallocate(self._file.fileno(), self._room, end - self._room)
+        except OSError:
+            return False
+        self._room = end
+        return True
+
+
+class _NotWritten(Exception):
+    """The file is not wanted."""
+
+
 def write(path: Path, key: bytes, node: str, records: Iterable[Record]) -> int:
-    """Write the file; blocks. Returns how many records were too large for it.
+    """Write the file; blocks. Returns how many records were too large for it or the disk.
 
     Raises:
         OSError: it cannot be written; there is none.
     """
-    head = _BEGINNING + str(_VERSION).encode() + b"\n" + secrets.token_bytes(_PREFIX)
-    sealing, encode = _Sealing(key, head), Encoder().encode
-    left_out, size = 0, 0
-    with atomic_file.replacing(path) as file:
-        file.write(head)
-        file.write(sealing.seal(encode(HandoverHead(node, time.time()))))
-        for record in records:
-            data = encode(record)
-            if len(data) > MAX_RECORD or size + len(data) > MAX_FILE - MAX_RECORD:
-                left_out += 1
-                continue
-            size += len(data) + _LENGTH + _TAG
-            file.write(sealing.seal(data))
-        file.write(sealing.seal(encode(HandoverEnd())))
-    return left_out
+    return HandoverFile(path).write(key, node, records)
 
 
 def take(path: Path, key: bytes, node: str) -> Handover | None:

@@ -117,6 +117,8 @@ class Node(CommandedNode):
         self.stopping = True
         self.log.write("node", "info", "stops")
         await self._stack.aclose()
+        if self.handover_room is not None:
+            self.handover_room.close()
 
     async def _start(self, stack: AsyncExitStack) -> None:
         settings, home = self.settings, self.home
@@ -367,13 +369,13 @@ class Node(CommandedNode):
         self.http.starts(False)
         self.started = True
 
-    async def hand_over(self) -> None:
+    async def hand_over(self) -> bool:
         """Leave the resumable channels and what waits in mailboxes to the next run of the node. The block is to be left
-        then.
+        then. Returns False if there is no room for it on the disk: nothing has ended yet.
         """
         self.stopping = True
         self.log.write("node", "info", "hands over to its successor")
-        await hand_over(self)
+        return await hand_over(self)
 
     async def drain(self, seconds: float) -> None:
         """Finish what was begun, for so many seconds at most. The block is to be left then."""

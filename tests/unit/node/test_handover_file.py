@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from tests.full_disk import largest_file
 
 from guesthouse.core.messages import WebSocketOpen
 from guesthouse.http_server.sessions.handed_channel import (
@@ -20,7 +21,7 @@ from guesthouse.kernel.process.handed_mailbox import HandedMessage, HandedOpen, 
 from guesthouse.link.to_node import Send
 from guesthouse.link.to_worker import Open, Push, Request
 from guesthouse.node import handover_file
-from guesthouse.node.handover_file import MAX_FILE, MAX_RECORD, Record, take, write
+from guesthouse.node.handover_file import MAX_FILE, MAX_RECORD, HandoverFile, Record, take, write
 
 KEY = secrets.token_bytes(32)
 NODE = "here.os"
@@ -145,6 +146,34 @@ def test_it_has_bounds(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert handed.records == RECORDS
     monkeypatch.setattr(handover_file, "MAX_FILE", MAX_RECORD + 100)
     assert write(file, KEY, NODE, RECORDS) > 0
+
+
+def test_room_is_taken_before_anything_is_written_and_given_back(tmp_path: Path) -> None:
+    path = tmp_path / "handover"
+    with largest_file(1 << 20), pytest.raises(OSError, match="too large"):
+        HandoverFile(path, 1 << 20)
+    assert list(tmp_path.iterdir()) == []
+    file = HandoverFile(path, 1 << 20)
+    (partial,) = tmp_path.iterdir()
+    assert partial.stat().st_blocks * 512 >= 1 << 20
+    file.close()
+    assert list(tmp_path.iterdir()) == []
+    assert HandoverFile(path, 1 << 20).write(KEY, NODE, RECORDS) == 0
+    assert path.stat().st_size < 16 * 1024
+    handed = take(path, KEY, NODE)
+    assert handed is not None
+    assert handed.records == RECORDS
+
+
+def test_what_finds_no_room_is_left_out_and_the_rest_is_handed_over(tmp_path: Path) -> None:
+    path = tmp_path / "handover"
+    large = HandedMessage(CHAT, Push(4, 7, 0, bytes(1 << 20)), 1)
+    file = HandoverFile(path)
+    with largest_file(1 << 19):
+        assert file.write(KEY, NODE, [CHANNEL, large, *RECORDS[1:]]) == 1
+    handed = take(path, KEY, NODE)
+    assert handed is not None
+    assert handed.records == RECORDS
 
 
 def test_a_link_is_not_followed(file: Path) -> None:

@@ -59,6 +59,11 @@ class ChannelCipher:
         """What another run of the node goes on with."""
         return HandedCipher(self.secret, self._prefix, self._sent, b"".join(self._seen))
 
+    @property
+    def nonce_bytes(self) -> int:
+        """What the client's nonces take in the state."""
+        return _NONCE * len(self._seen)
+
     def encrypt(self, payload: bytes) -> bytes:
         """Encrypt a message for the client."""
         nonce = self._prefix + self._sent.to_bytes(_NONCE - _PREFIX, "big")

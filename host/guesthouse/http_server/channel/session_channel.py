@@ -42,3 +42,7 @@ class SessionChannel(Channel):
     @abstractmethod
     def handed(self) -> HandedChannel:
         """What the next run goes on with, after `let_go`."""
+
+    @abstractmethod
+    def handed_bytes(self) -> int:
+        """About what `handed` takes, encoded."""

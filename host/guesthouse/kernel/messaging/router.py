@@ -163,6 +163,11 @@ class Router(NodeRequests):
         """Whether a process blocks on a request."""
         return self._requests.anyone_blocks
 
+    def handover_bytes(self) -> int:
+        """About what mailboxes and requests take that are handed over."""
+        requests = sum(waiting.size for waiting in self._requests.pending.all())
+        return requests + sum(process.mailbox.size for process in self._processes.values())
+
     def hand_over(self) -> list[HandedRequest]:
         """The requests of processes that are not answered, after all runs ended; those that cannot be are not there."""
         return self._requests.hand_over(lambda each: each in self._processes or each in self._modules)

@@ -15,6 +15,7 @@ from guesthouse.node.commands.log_commands import LogCommands
 from guesthouse.node.commands.package_commands import PackageCommands
 from guesthouse.node.commands.process_commands import ProcessCommands
 from guesthouse.node.draining.client_drain import DrainOptions
+from guesthouse.node.handing_over import CannotHandOver, reserve
 
 
 class NodeCommands:
@@ -75,6 +76,11 @@ class NodeCommands:
 
     async def restart_node(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
         """Restart the node itself, with the channels that outlive it. Yields the run that ends: another follows."""
+        if self._node.on_restart is not None and self._node.started and not self._node.stopping:
+            try:
+                await reserve(self._node)
+            except CannotHandOver as error:
+                raise BadCommand(f"the node was not restarted, and goes on: {error}") from None
         restart = self._node.on_restart
         if restart is None or not self._node.started or self._node.stopping:
             raise BadCommand("this node cannot be restarted now: it starts or stops")

@@ -32,6 +32,8 @@ from guesthouse.http_server.websocket.resumable.client_input import ClientInput
 from guesthouse.http_server.websocket.resumable.presence import tell_presence
 from guesthouse.http_server.websocket.resumable.retaining_outbox import NOWHERE, RetainingOutbox
 
+_HANDED_BYTES: Final = 1024
+"""What is said of a channel beside its messages."""
 _TEXT: Final = int(WsMessageType.TEXT)
 
 
@@ -223,6 +225,12 @@ class ResumableChannel(ClientInput):
             cipher=None if self.cipher is None else self.cipher.state(),
             closed=HandedClose(close.code, close.reason) if session.phase is Phase.OVER else None,
         )
+
+    def handed_bytes(self) -> int:
+        """About what `handed` takes, encoded."""
+        event, nonces = self._event, 0 if self.cipher is None else self.cipher.nonce_bytes
+        about_it = 2 * len(event.path) + len(event.claims or "") + nonces
+        return _HANDED_BYTES + about_it + self.session.kept.size
 
     def go_on(self, handed: HandedChannel, process: ProcessPort | None, away_seconds: float) -> None:
         """The channel was opened by another run of the node: wait for its client.
