@@ -22,7 +22,6 @@ from websockets.exceptions import InvalidStatus
 
 from .clients import ECHO_C, bound, register_message
 from .conftest import StartNode
-from .daemon import Daemon
 from .debian_tools import environment, free_port, needed
 from .protocol_forms import PUSHER, Speaker
 from .waiting import until
@@ -96,12 +95,12 @@ def configuration(name: str, folder: Path, node: int, proxy: Proxy) -> list[str]
 
 
 @asynccontextmanager
-async def proxied(name: str, daemon: Daemon, folder: Path) -> AsyncIterator[Proxy]:
+async def proxied(name: str, url: str, folder: Path) -> AsyncIterator[Proxy]:
     """The proxy before the node, with its example configuration."""
     program = needed(name)
     cert, _ = self_signed(folder, NAME, f"*.{NAME}")
     proxy = Proxy(free_port(), free_port(), ssl.create_default_context(cafile=cert))
-    arguments = configuration(name, folder, int(daemon.url.rpartition(":")[2]), proxy)
+    arguments = configuration(name, folder, int(url.rpartition(":")[2]), proxy)
     log = folder / "proxy.log"
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
@@ -139,7 +138,7 @@ async def test_a_node_works_behind_a_proxy_with_its_example_configuration(
     assert (await daemon.cli("passwd", stdin="correct horse\n")).code == 0
     folder = tmp_path / "proxy"
     folder.mkdir()
-    async with proxied(name, daemon, folder) as proxy:
+    async with proxied(name, daemon.url, folder) as proxy:
         # Plain HTTP leads to TLS; over TLS a login is remembered by secure cookies.
         async with httpx.AsyncClient(verify=TRUSTS_NOBODY, trust_env=False) as plain:
             moved = await plain.get(f"http://127.0.0.1:{proxy.http}/login", headers={"Host": NAME})
@@ -181,3 +180,19 @@ async def test_a_node_works_behind_a_proxy_with_its_example_configuration(
             with pytest.raises(InvalidStatus) as refused:
                 await proxy.socket(f"/{PUSHER}/in/7", Origin="https://elsewhere.example", **cookie)
             assert refused.value.response.status_code == 403
+
+
+async def test_nginx_takes_no_orders_from_responses(tmp_path: Path) -> None:
+    asked = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\nX-Accel-Redirect: /private\r\nContent-Length: 4\r\n\r\nmine")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with proxied("nginx", f"http://127.0.0.1:{port}", tmp_path) as proxy, proxy.client() as http:
+            assert (await http.get("/page")).text == "mine"
+    assert [head.split()[1] for head in asked] == [b"/page"]

@@ -7,7 +7,7 @@ They mirror the contract's types in `wit/types.wit`. Payloads stay
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct, field
 
@@ -86,6 +86,12 @@ class IncomingHttpRequest(Struct, frozen=True):
     source_socket_addr: str | None = None
     claims: str | None = None
     """As in `WebSocketOpen`, of the login, if the binding requires one."""
+
+
+MOST_RESPONSE_HEADERS: Final = 128
+MOST_HEADER_NAME: Final = 128
+MOST_HEADER_VALUE: Final = 8192
+"""What an `HttpResponse` of a process has at most: headers, and characters of a header's name and value."""
 
 
 class HttpResponse(Struct, frozen=True):

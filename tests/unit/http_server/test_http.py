@@ -122,6 +122,37 @@ async def test_headers_that_are_not_the_guests_to_set_are_left_out(house: House)
     assert answer.headers["x-kept"] == "é"
 
 
+REFUSED = (
+    # A reverse proxy would answer with another page, or a file.
+    *(
+        "X-Accel-Redirect",
+        "x-accel-buffering",
+        "X-ACCEL-Anything",
+        "X-Sendfile",
+        "X-Sendfile2",
+        "X-Sendfile-Type",
+    ),
+    *("X-Lighttpd-Send-File", "X-LIGHTTPD-send-tempfile", "X-LiteSpeed-Location", "X-Reproxy-URL"),
+    # They act beyond the response: on the origin, which may be shared, or on what is sent to it later.
+    *("Set-Login", "Sec-Session-Registration", "Sec-Session-Challenge", "Secure-Session-Registration"),
+    *("Use-As-Dictionary", "Accept-CH", "Critical-CH", "Shared-Storage-Write", "Origin-Agent-Cluster"),
+    *("NEL", "Report-To", "Reporting-Endpoints", "Alt-Svc", "Strict-Transport-Security", "Public-Key-Pins"),
+    *("Attribution-Reporting-Register-Source", "Observe-Browsing-Topics"),
+)
+
+
+async def test_headers_that_act_beyond_the_response_are_left_out(house: House) -> None:
+    bind(house, "/")
+    pairs = (*((name, "/private") for name in REFUSED), ("SourceMap", "/map"), ("X-Mine", "kept"))
+    answer = await answered(house, 200, pairs, body=b"mine")
+    assert not {name.lower() for name in REFUSED} & set(answer.headers)
+    assert (answer.headers["sourcemap"], answer.headers["x-mine"], answer.content) == (
+        "/map",
+        "kept",
+        b"mine",
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "headers", "mime"),

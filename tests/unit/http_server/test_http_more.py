@@ -12,8 +12,7 @@ from tests.patience import PATIENCE
 from tests.tiers import thorough_after
 
 from guesthouse.core.config import ConnectionLimits
-from guesthouse.core.messages import LazyLoadBlob
-from guesthouse.http_server.http.guest_response import MAX_ANSWER_HEADERS
+from guesthouse.core.messages import MOST_RESPONSE_HEADERS, LazyLoadBlob
 from guesthouse.http_server.routing.paths import MAX_PATH
 from guesthouse.link.calls import UnbindHttpPath
 
@@ -108,7 +107,7 @@ async def test_an_answer_may_set_several_cookies(house: House) -> None:
 @pytest.mark.parametrize(("over", "status"), [(-1, 200), (0, 200), (1, 500)])
 async def test_the_headers_of_an_answer_are_so_many(house: House, over: int, status: int) -> None:
     bind(house, "/")
-    answer = await answered(house, 200, (("x-a", "1"),) * (MAX_ANSWER_HEADERS + over))
+    answer = await answered(house, 200, (("x-a", "1"),) * (MOST_RESPONSE_HEADERS + over))
     assert answer.status_code == status
 
 

@@ -35,14 +35,13 @@ from guesthouse.cluster.gateway.peer_link import PeerLink
 from guesthouse.cluster.gateway.relayed_channel import HeldMessages, RelayedChannel
 from guesthouse.core.address import ProcessId, canonical
 from guesthouse.core.errors import BadProcessId
-from guesthouse.core.messages import HttpResponse, IncomingHttpRequest, WebSocketOpen
+from guesthouse.core.messages import MOST_RESPONSE_HEADERS, HttpResponse, IncomingHttpRequest, WebSocketOpen
 from guesthouse.core.ports import ProcessPort, RouterPort
 from guesthouse.http_server import close_codes
 from guesthouse.http_server.auth.custom_claims import BadClaims, read_custom_claims
 from guesthouse.http_server.auth.tokens import AuthError, Claims
 from guesthouse.http_server.close_codes import CloseReason, Refusal
 from guesthouse.http_server.context import Context
-from guesthouse.http_server.http.guest_response import MAX_ANSWER_HEADERS
 from guesthouse.http_server.routing.paths import BadPath, ProcessPath, split_process_path
 from guesthouse.http_server.state.admission import Admission
 from guesthouse.http_server.state.pending_responses import PendingResponse, PendingResponses
@@ -429,7 +428,7 @@ class GatewayNode:
             self._refuse(number, found)
         elif (
             len(found.body) > MOST_ANSWER
-            or len(found.headers) > MAX_ANSWER_HEADERS
+            or len(found.headers) > MOST_RESPONSE_HEADERS
             or not 200 <= found.status <= 599
         ):
             self._refuse(number, close_codes.BAD_ANSWER)
