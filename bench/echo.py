@@ -19,6 +19,7 @@ RESUMABLE: Final = "Guesthouse, C guest, resumable channels"
 PYTHON_GUEST: Final = "Guesthouse, Python guest"
 PEERS: Final = {
     BARE: "websockets_echo",
+    "websockets, two processes": "websockets_apart",
     "aiohttp": "aiohttp_echo",
     "uvicorn + Starlette": "starlette_echo",
     "picows": "picows_echo",

@@ -299,7 +299,7 @@ class NodeEnd(asyncio.BufferedProtocol):
             return
         self._reads_before = self.reads
         if not self._poll_until:
-            self._poll_until = self._busy_poll.begin(perf_counter())
+            self._poll_until = self._busy_poll.begin(perf_counter(), lone=len(batch) == 1)
             if self._poll_until:
                 self._loop.call_soon(self._poll)
 

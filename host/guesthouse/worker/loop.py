@@ -71,6 +71,8 @@ class WorkerLoop:
         self._epoch_timer = EpochTimer(self._engines.main, self._engines.small)
         self._outgoing = LinkWriter(link, lane)
         self._busy_poll = BusyPoll()
+        self._lone = False
+        """Whether a single message was received last."""
         self._quick_until = 0.0
         self._guests: dict[int, Guest] = {}
         self._scheduler = Scheduler(self._ended, self._on_preempted, self._outgoing.flush, clock)
@@ -126,8 +128,11 @@ class WorkerLoop:
                 size = receive(reader.room())
                 if not size:
                     return
+                number = 0
                 for message in reader.received(size):
                     dispatch[type(message)](message)
+                    number += 1
+                self._lone = number == 1
             self._run_guests()
             self._usage.report(self._guests.values())
             self._outgoing.flush()
@@ -181,7 +186,7 @@ class WorkerLoop:
 
     def _poll_link(self, poller: select.poll) -> bool:
         """Poll the link briefly before sleeping; returns whether it is readable."""
-        until = self._busy_poll.begin(perf_counter())
+        until = self._busy_poll.begin(perf_counter(), lone=self._lone)
         if not until:
             return False
         while not poller.poll(0):

@@ -1,19 +1,22 @@
 from __future__ import annotations
 
-from guesthouse.link.busy_poll import AWAKE_SECONDS, MOST_PASSED_OVER, BusyPoll
+import pytest
+
+from guesthouse.link.busy_poll import AWAKE_SECONDS, LONE_SECONDS, MOST_PASSED_OVER, BusyPoll
 
 
 def occasions_until_awake(vigil: BusyPoll) -> int:
     count = 1
-    while not vigil.begin(5.0):
+    while not vigil.begin(5.0, lone=False):
         count += 1
     return count
 
 
-def test_an_end_stays_awake_for_a_moment_each_time_while_answers_come() -> None:
+@pytest.mark.parametrize(("lone", "seconds"), [(False, AWAKE_SECONDS), (True, LONE_SECONDS)])
+def test_an_end_stays_awake_for_a_moment_each_time_while_answers_come(lone: bool, seconds: float) -> None:
     vigil = BusyPoll()
     for _ in range(10):
-        assert vigil.begin(7.0) == 7.0 + AWAKE_SECONDS
+        assert vigil.begin(7.0, lone=lone) == 7.0 + seconds
         vigil.heard()
 
 
