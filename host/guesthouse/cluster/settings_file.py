@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from guesthouse.core import atomic_file
+from guesthouse.core.disk import disk_errors
 from guesthouse.core.errors import BadSetting
 from guesthouse.core.files.regular_file import read_regular
 from guesthouse.core.toml import NotToml, parse_toml
@@ -48,7 +49,7 @@ def remember(home: Path, nats: Sequence[str], node: str | None) -> None:
         if wanted != settings:
             atomic_file.replace(path, text.encode())
     except OSError as error:
-        raise BadSetting(f"{path}: {error.strerror}: make it readable and writable") from None
+        raise BadSetting(disk_errors.unwritten(path, error, "make it readable and writable")) from None
 
 
 def _with_servers(text: str, line: str) -> str:

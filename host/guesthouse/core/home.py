@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from guesthouse.core import atomic_file, private
+from guesthouse.core.disk import disk_errors
 from guesthouse.core.errors import BadNodeName, BadSetting, GuesthouseError
 
 _LONGEST_SOCKET_PATH: Final = 100
@@ -266,5 +267,6 @@ class Home:
 
     def _unusable(self, error: OSError) -> HomeError:
         return HomeError(
-            f"{self.path} cannot be used as the node's home: {error.strerror}: fix it, or give another --home"
+            f"{self.path} cannot be used as the node's home: {error.strerror}: "
+            f"{disk_errors.remedy(error, 'fix it, or give another --home')}"
         )

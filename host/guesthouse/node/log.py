@@ -20,6 +20,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TextIO, cast
 
+from guesthouse.core.disk import disk_errors
 from guesthouse.core.disk.line_file import LineFile
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.core.messages import LogLine
@@ -351,7 +352,7 @@ def _open_file(folder: Path) -> LineFile:
         folder.mkdir(mode=0o700, exist_ok=True)
         return LineFile(folder / "node.jsonl")
     except OSError as error:
-        raise LogError(f"{folder}: {error.strerror}: make it writable for this user") from None
+        raise LogError(disk_errors.unwritten(folder, error)) from None
 
 
 def for_people(line: LogLine) -> str:

@@ -34,6 +34,7 @@ from guesthouse.cluster.administration.administration_messages import (
 )
 from guesthouse.cluster.administration.parcel import SCRATCH, digest_of, to_its_end
 from guesthouse.core.config import PackageLimits
+from guesthouse.core.disk import disk_errors
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.core.ports import LogPort
 from guesthouse.core.throttled_log import ThrottledLog
@@ -229,7 +230,8 @@ class IncomingPackages:
                 return held, fetched
         except OSError as error:
             raise PackageError(
-                f"{offer.package} cannot be kept in {self._unpack_dir} of {self._node}: {error.strerror}"
+                f"{offer.package} cannot be kept in {self._unpack_dir} of {self._node}: {error.strerror}; "
+                f"{disk_errors.remedy(error)}"
             ) from None
         finally:
             self._fetching.discard(key)

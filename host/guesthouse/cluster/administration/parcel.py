@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from guesthouse.cluster.administration.administration_messages import ARCHIVE, Fetch, Offer, OfferedFile
 from guesthouse.core.config import PackageLimits
+from guesthouse.core.disk import disk_errors
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.package.errors import PackageError
 from guesthouse.package.format.archive import remove_unpacked, unpacked
@@ -88,7 +89,7 @@ def packed(argument: str, limits: PackageLimits, unpack_dir: Path) -> Iterator[P
         raise PackageError(str(error).replace(str(scratch / "package.zip"), argument)) from None
     except OSError as error:
         raise PackageError(
-            f"{argument} cannot be packed in {scratch}: {error.strerror}; check both"
+            f"{argument} cannot be packed in {scratch}: {error.strerror}; {disk_errors.remedy(error, 'check both')}"
         ) from None
     finally:
         remove_unpacked(scratch)

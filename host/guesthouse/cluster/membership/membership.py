@@ -18,6 +18,7 @@ from guesthouse.cluster.membership.authority import Authority, IssuedTicket, Not
 from guesthouse.cluster.membership.records import BadRecord, Key, NodeName
 from guesthouse.cluster.membership.roster import Roster
 from guesthouse.core import atomic_file
+from guesthouse.core.disk import disk_errors
 from guesthouse.core.errors import GuesthouseError
 
 STATE_FILE: Final = "cluster.json"
@@ -190,7 +191,7 @@ class Membership:
             (self.home / _NEXT_KEY_FILE).replace(self.home / KEY_FILE)
             atomic_file.sync_folder(self.home)
         except OSError as error:
-            raise BadMembership(f"{self.home / KEY_FILE}: {error.strerror}: make it writable") from None
+            raise BadMembership(disk_errors.unwritten(self.home / KEY_FILE, error)) from None
 
     def must_be_authority(self) -> Authority:
         """Raises:
@@ -257,4 +258,4 @@ def _write(path: Path, content: bytes) -> None:
     try:
         atomic_file.replace(path, content)
     except OSError as error:
-        raise BadMembership(f"{path}: {error.strerror}: make {path.parent} writable") from None
+        raise BadMembership(disk_errors.unwritten(path, error, f"make {path.parent} writable")) from None

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 from msgspec import Struct
 from msgspec.json import decode
 
+from guesthouse.core.disk import disk_errors
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.http_api.api_keys import ApiKeys, BadApiKey, KeysUnreadable, Role, key_row
 from guesthouse.http_api.caller import Caller
@@ -227,7 +228,7 @@ class Actions:
         except BaseException as error:
             self._uploads -= 1
             if isinstance(error, OSError):
-                raise ApiProblem(NOT_INSTALLED, f"the home cannot be written to: {error.strerror}") from None
+                raise _no_room(error) from None
             raise
         if watcher.upload is not None or watcher.socket.closed:
             self._uploads -= 1
@@ -239,7 +240,7 @@ class Actions:
         try:
             return {"received": await asyncio.to_thread(_upload(watcher).add, asked.base64)}
         except OSError as error:
-            raise ApiProblem(NOT_INSTALLED, f"the home cannot be written to: {error.strerror}") from None
+            raise _no_room(error) from None
 
     async def _preview(self, watcher: Watcher, _: Nothing) -> dict[str, Any]:
         upload = _upload(watcher)
@@ -279,6 +280,11 @@ class Actions:
             return await self._node.installer.rollback(asked.package, watcher.progress)
         except GuesthouseError as error:
             raise ApiProblem(NOT_INSTALLED, str(error)) from None
+
+
+def _no_room(error: OSError) -> ApiProblem:
+    text = f"the home cannot be written to: {error.strerror}: {disk_errors.remedy(error)}"
+    return ApiProblem(NOT_INSTALLED, text)
 
 
 def _action(

@@ -14,6 +14,7 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from guesthouse.core import atomic_file
+from guesthouse.core.disk import disk_errors
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.core.json_text import is_text
 
@@ -59,7 +60,7 @@ def load_local_secret(home: Path) -> str:
             atomic_file.create(path, f"{secrets.token_hex(_SECRET_BYTES)}\n".encode())
         secret = path.read_text(errors="replace").strip()
     except OSError as error:
-        raise CredentialsError(f"{path}: {error.strerror}: make it readable for this user") from None
+        raise CredentialsError(disk_errors.unwritten(path, error, "make it readable for this user")) from None
     if _HEX_SHA256.fullmatch(secret) is None:
         raise CredentialsError(
             f"{path} does not have 64 hexadecimal digits: remove it, and the node creates a new one"
@@ -73,9 +74,8 @@ def _load(path: Path, consequence: str) -> bytes:
             atomic_file.create(path, secrets.token_bytes(_SECRET_BYTES))
         secret = path.read_bytes()
     except OSError as error:
-        raise CredentialsError(
-            f"{path}: {error.strerror}: make {path.parent} readable and writable for this user"
-        ) from None
+        otherwise = f"make {path.parent} readable and writable for this user"
+        raise CredentialsError(disk_errors.unwritten(path, error, otherwise)) from None
     if len(secret) != _SECRET_BYTES:
         raise CredentialsError(
             f"{path} has {len(secret)} bytes, not {_SECRET_BYTES}: remove it; {consequence}"
@@ -93,7 +93,8 @@ def replace_secret(home: Path) -> bytes:
     try:
         atomic_file.replace(home / SECRET_FILE, secret)
     except OSError as error:
-        raise CredentialsError(f"{home / SECRET_FILE}: {error.strerror}: make {home} writable") from None
+        text = disk_errors.unwritten(home / SECRET_FILE, error, f"make {home} writable")
+        raise CredentialsError(f"{text}; no token was revoked") from None
     return secret
 
 
@@ -139,7 +140,8 @@ def set_password(home: Path, password: str) -> None:
     try:
         atomic_file.replace(home / PASSWORD_FILE, PasswordHasher().hash(password_hash(password)).encode())
     except OSError as error:
-        raise CredentialsError(f"{home / PASSWORD_FILE}: {error.strerror}: make {home} writable") from None
+        text = disk_errors.unwritten(home / PASSWORD_FILE, error, f"make {home} writable")
+        raise CredentialsError(f"{text}; the password is as it was") from None
 
 
 def password_hash(password: str) -> str:

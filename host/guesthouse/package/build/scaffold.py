@@ -14,6 +14,7 @@ from typing import Final
 from msgspec import Struct
 
 from guesthouse.core.address import ProcessId
+from guesthouse.core.disk import disk_errors
 from guesthouse.package.build import javascript, rust
 from guesthouse.package.build.rust import LOCK
 from guesthouse.package.build.rust_templates import RUST_TEMPLATES
@@ -157,7 +158,8 @@ def scaffold(name: str, publisher: str, template: str, parent: Path) -> Path:
     except FileExistsError:
         raise PackageError(f"{folder} exists already: choose another name") from None
     except OSError as error:
-        raise PackageError(f"{folder} cannot be written: {error.strerror}; choose another place") from None
+        wanted = disk_errors.remedy(error, "choose another place")
+        raise PackageError(f"{folder} cannot be written: {error.strerror}; {wanted}") from None
     return folder
 
 

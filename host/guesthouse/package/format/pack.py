@@ -12,6 +12,7 @@ from typing import BinaryIO, Final
 
 from guesthouse.core import atomic_file
 from guesthouse.core.config import PackageLimits
+from guesthouse.core.disk import disk_errors
 from guesthouse.core.files.regular_file import NotRegular, open_regular
 from guesthouse.package.errors import PackageError
 from guesthouse.package.format.kinode_packages import METADATA, find_kinode
@@ -125,7 +126,8 @@ def _written(output: Path) -> Iterator[BinaryIO]:
         with atomic_file.replacing(output, atomic_file.FOR_ALL) as file:
             yield file
     except OSError as error:
-        raise PackageError(f"{output} cannot be written: {error.strerror}; choose another place") from None
+        wanted = disk_errors.remedy(error, "choose another place")
+        raise PackageError(f"{output} cannot be written: {error.strerror}; {wanted}") from None
 
 
 def _members(folder: Path, manifest: Manifest, most: int | None) -> dict[str, Path]:

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from guesthouse.core import atomic_file
 from guesthouse.core.address import ProcessId
+from guesthouse.core.disk import disk_errors
 from guesthouse.core.errors import BadProcessId
 from guesthouse.package.errors import PackageError
 
@@ -167,7 +168,7 @@ def write_installed(home: Path, installed: Installed) -> None:
         atomic_file.replace(path, _written(installed))
     except OSError as error:
         raise PackageError(
-            f"{path} cannot be written: {error.strerror}; see that the disk has room"
+            f"{path} cannot be written: {error.strerror}; {disk_errors.remedy(error)}"
         ) from None
 
 

@@ -13,6 +13,7 @@ from typing import IO
 from msgspec import Struct
 
 from guesthouse.core.config import PackageLimits
+from guesthouse.core.disk import disk_errors
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.package.errors import PackageError
 from guesthouse.package.format.archive import GONE, copy_hashed, remove_unpacked, unpack_copy
@@ -136,8 +137,9 @@ def _refusing_faults(argument: str, unpack_dir: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        wanted = disk_errors.remedy(error, "check both")
         raise PackageError(
-            f"{argument} cannot be unpacked to {unpack_dir}: {error.strerror}; check both"
+            f"{argument} cannot be unpacked to {unpack_dir}: {error.strerror}; {wanted}"
         ) from None
 
 
