@@ -36,7 +36,7 @@ from tests.tiers import thorough_after
 from guesthouse.control.control_client import CommandRefused
 from guesthouse.core.config import PackageLimits
 from guesthouse.http_api.api_keys import ApiKeys
-from guesthouse.http_server.auth.credentials import CredentialsError, load_secret
+from guesthouse.http_server.auth.credentials import CredentialsError, load_secret, replace_secret
 from guesthouse.http_server.auth.revocations import RevocationList
 from guesthouse.http_server.auth.tokens import Tokens
 from guesthouse.package.compile.compiler import Compiler
@@ -329,12 +329,14 @@ async def test_a_home_on_a_read_only_disk_is_refused_in_one_line(tmp_path: Path)
     assert os.listdir(home) == []
 
 
-def test_on_a_full_disk_some_hundred_revocations_find_room(tmp_path: Path) -> None:
+def test_on_a_full_disk_tokens_and_keys_are_revoked_for_good(tmp_path: Path) -> None:
     home = tmp_path / "disk"
     home.mkdir(mode=0o700)
     with small_disk(home, "256k"):
         families = RevocationList(home, 0)
         families.reserve()
+        keys, secret = ApiKeys(home), load_secret(home)
+        keys.create("old", "read", 0)
         _fill(home / "other")
         names = [f"{number:016}" for number in range(500)]
         for name in names:
@@ -343,6 +345,9 @@ def test_on_a_full_disk_some_hundred_revocations_find_room(tmp_path: Path) -> No
         assert all(name in after for name in names)
         with pytest.raises(CredentialsError, match=r"No space left on device: see that the disk has room"):
             _revoke_many(families)
+        assert keys.revoke("old").name == "old"
+        assert ApiKeys(home).listed() == ()
+        assert replace_secret(home) == load_secret(home) != secret
         (home / "other").unlink()
         families.add("later", 1000, 0)
         assert "later" in RevocationList(home, 0)

@@ -39,6 +39,24 @@ def create(path: Path, data: bytes) -> None:
             path.hardlink_to(partial)
 
 
+def overwrite(path: Path, data: bytes, offset: int = 0) -> None:
+    """Overwrite bytes that a file has, which takes no room on most file systems. Whoever is ended meanwhile leaves what
+    was there or what is to be, if these are few enough to be in one sector.
+
+    Raises:
+        OSError: the file is not so long, is a link, or cannot be written.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if os.fstat(descriptor).st_size < offset + len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        if os.pwrite(descriptor, data, offset) < len(data):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
 def replacing(path: Path, mode: int = PRIVATE) -> Iterator[BinaryIO]:
     """Write a file that takes the place of another when the block is left, unless it raises.

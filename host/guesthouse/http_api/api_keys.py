@@ -30,6 +30,8 @@ MOST_KEYS: Final = 256
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _KEY: Final = re.compile(r"ghk_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
 _NO_HASH: Final = "0" * 64
+"""In the file, of a key that was revoked when the disk was full."""
+_BEFORE_HASH: Final = b'"hash": "'
 
 
 class Role(StrEnum):
@@ -104,7 +106,7 @@ class ApiKeys:
             raise KeysUnreadable(
                 f"{self._path}: {error}: fix it, or remove it to start without keys"
             ) from None
-        self._keys = {key.id: key for key in keys}
+        self._keys = {key.id: key for key in keys if key.hash != _NO_HASH}
 
     def listed(self) -> Sequence[ApiKey]:
         """All keys, oldest first, those that have expired included."""
@@ -179,7 +181,7 @@ class ApiKeys:
         self._unwritten[found.id] = found
         self._keys.pop(found.id, None)
         try:
-            self.write()
+            self._write_without(found)
         except KeysUnreadable as error:
             self.unwritten(error)
             raise
@@ -195,6 +197,27 @@ class ApiKeys:
         """
         with self._writing:
             self._store(dict(self._keys))
+
+    def _write_without(self, key: ApiKey) -> None:
+        """Write what there is without a key; where the disk has no room for it, overwrite what the key is known by."""
+        try:
+            self.write()
+        except KeysUnreadable:
+            with self._writing:
+                if not self._overwritten(key):
+                    raise
+                self._unwritten.pop(key.id, None)
+
+    def _overwritten(self, key: ApiKey) -> bool:
+        try:
+            content, shown = self._path.read_bytes(), key.hash.encode()
+            at = content.find(_BEFORE_HASH + shown)
+            if at < 0:
+                return shown not in content
+            atomic_file.overwrite(self._path, _NO_HASH.encode(), at + len(_BEFORE_HASH))
+        except OSError:
+            return False
+        return True
 
     def forget_expired(self, prefix: str, now: float) -> None:
         """Drop keys whose names begin so and that have expired, when the file is next written."""

@@ -59,3 +59,17 @@ def test_pipes_sockets_and_devices_are_not_replaced(tmp_path: Path) -> None:
             atomic_file.replace(path, b"")
         assert path.lstat() == before
     assert sorted(tmp_path.iterdir()) == names
+
+
+def test_bytes_are_overwritten_in_place_and_no_file_grows(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"one two")
+    inode = path.stat().st_ino
+    atomic_file.overwrite(path, b"six", 4)
+    assert (path.read_bytes(), path.stat().st_ino) == (b"one six", inode)
+    with pytest.raises(OSError, match="No space left"):
+        atomic_file.overwrite(path, b"seven", 4)
+    (tmp_path / "link").symlink_to(path)
+    with pytest.raises(OSError, match="symbolic link"):
+        atomic_file.overwrite(tmp_path / "link", b"x")
+    assert path.read_bytes() == b"one six"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hmac
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
@@ -87,10 +89,21 @@ def test_names_and_roles_are_checked_and_keys_are_not_without_number(tmp_path: P
             keys.create("more", "read", NOW)
 
 
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """It takes neither a new file nor other bytes in an old one."""
+    error = OSError(28, "No space left")
+    with (
+        mock.patch("guesthouse.core.atomic_file.replace", side_effect=error),
+        mock.patch("guesthouse.core.atomic_file.overwrite", side_effect=error),
+    ):
+        yield
+
+
 def test_a_key_that_cannot_be_stored_is_none_and_one_whose_end_cannot_is_refused(tmp_path: Path) -> None:
     keys = ApiKeys(tmp_path)
     text, _ = keys.create("backend", "read", NOW)
-    with mock.patch("guesthouse.core.atomic_file.replace", side_effect=OSError(28, "No space left")):
+    with full_disk():
         with pytest.raises(KeysUnreadable, match="No space left"):
             keys.create("other", "read", NOW)
         with pytest.raises(KeysUnreadable):
@@ -103,7 +116,7 @@ def test_a_key_whose_end_could_not_be_stored_is_revoked_again_until_it_is(tmp_pa
     keys, failures = ApiKeys(tmp_path), list[KeysUnreadable]()
     keys.unwritten = failures.append
     text, key = keys.create("backend", "read", NOW)
-    with mock.patch("guesthouse.core.atomic_file.replace", side_effect=OSError(28, "No space left")):
+    with full_disk():
         for _ in range(2):
             with pytest.raises(KeysUnreadable, match="see that the disk has room"):
                 keys.revoke("backend")
@@ -113,6 +126,19 @@ def test_a_key_whose_end_could_not_be_stored_is_revoked_again_until_it_is(tmp_pa
     assert ApiKeys(tmp_path).find(text, NOW) is None
     with pytest.raises(BadApiKey):
         keys.revoke("backend")
+
+
+def test_a_key_is_revoked_for_good_where_the_disk_has_no_room_for_a_file(tmp_path: Path) -> None:
+    keys = ApiKeys(tmp_path)
+    text, key = keys.create("backend", "read", NOW)
+    other, _ = keys.create(key.hash, "read", NOW)  # whose name is what the first is known by
+    with mock.patch("guesthouse.core.atomic_file.replace", side_effect=OSError(28, "No space left")):
+        assert keys.revoke("backend") == key
+    after = ApiKeys(tmp_path)
+    assert (after.find(text, NOW), len(after.listed())) == (None, 1)
+    assert after.find(other, NOW) is not None
+    keys.create("backend", "read", NOW)
+    assert len(ApiKeys(tmp_path).listed()) == 2
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'[{"id": 1}]', b"\xff"])

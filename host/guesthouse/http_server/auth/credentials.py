@@ -89,11 +89,16 @@ def replace_secret(home: Path) -> bytes:
     Raises:
         CredentialsError: the file cannot be written.
     """
-    secret = secrets.token_bytes(_SECRET_BYTES)
+    secret, path = secrets.token_bytes(_SECRET_BYTES), home / SECRET_FILE
     try:
-        atomic_file.replace(home / SECRET_FILE, secret)
+        try:
+            atomic_file.replace(path, secret)
+        except OSError as error:
+            if not disk_errors.is_full(error):
+                raise
+            atomic_file.overwrite(path, secret)
     except OSError as error:
-        text = disk_errors.unwritten(home / SECRET_FILE, error, f"make {home} writable")
+        text = disk_errors.unwritten(path, error, f"make {home} writable")
         raise CredentialsError(f"{text}; no token was revoked") from None
     return secret
 

@@ -52,6 +52,7 @@ def test_what_cannot_be_written_is_named_with_what_to_do(
     error = OSError(number, os.strerror(number))
     with (
         mock.patch("guesthouse.core.atomic_file.replace", side_effect=error),
+        mock.patch("guesthouse.core.atomic_file.overwrite", side_effect=error),
         mock.patch("guesthouse.core.atomic_file.create", side_effect=error),
         mock.patch("guesthouse.http_server.auth.revocations.LineFile", side_effect=error),
         pytest.raises(GuesthouseError, match=wanted) as refused,
