@@ -26,6 +26,8 @@ from .test_batch import (
     script,
 )
 
+pytestmark = pytest.mark.xdist_group("preempted")  # each alone may never be
+
 PREEMPTED: Final = """
 import os, sys
 from random import Random
