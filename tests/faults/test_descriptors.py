@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
+import select
 import socket
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,10 +17,11 @@ import pytest
 from tests.e2e.clients import ECHO_C, Client, registered
 from tests.e2e.conftest import StartNode
 from tests.e2e.daemon import Daemon
-from tests.e2e.waiting import until
+from tests.e2e.waiting import Subprocess, until
 from tests.patience import PATIENCE, Disturbed, tried_again
 
 from guesthouse.control.control_client import CommandRefused
+from guesthouse.http_server.state.descriptors import SPARE
 
 from .test_compilers import install, next_version, node_with_echo, nothing_half_done
 from .writers import LogTail
@@ -131,3 +134,55 @@ async def test_a_worker_that_cannot_be_replaced_for_lack_of_descriptors_is_repla
 
 async def _said(lines: LogTail) -> str:
     return "\n".join(text for _, text in lines.take())
+
+
+async def test_clients_cannot_take_the_descriptors_of_operator_and_workers(start: StartNode) -> None:
+    daemon = await start("echo-c")
+    token = await daemon.token()
+    async with registered(daemon, ECHO_C, token) as client:
+        before = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
+        limit = 2 * SPARE + await open_files(daemon.pid)
+        resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (limit, before[1]))
+        waiting = strangers(daemon, 2 * limit)
+        await daemon.log_line("http-server", "are not for clients", "raise the limit on open files")
+        assert ECHO_C in await daemon.ps()
+        assert (await daemon.cli("kill", ECHO_C)).code == 0
+        assert (await daemon.cli("revoke", await daemon.token())).code == 0
+        (worker,) = daemon.workers()
+        os.kill(worker.pid, 9)
+        await until(lambda: _workers(daemon), lambda now: now and worker not in now, "another worker")
+        assert await open_files(daemon.pid) <= limit - SPARE // 2
+        for stranger in waiting:
+            stranger.close()
+        async with registered(daemon, ECHO_C, token) as other:
+            assert await other.ask("room again") == "room again"
+        resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, before)
+        await client.socket.close()
+
+
+async def _workers(daemon: Daemon) -> set[Subprocess]:
+    return daemon.workers()
+
+
+async def test_a_node_that_may_open_few_files_says_how_many_clients_it_takes(
+    start: StartNode, tmp_path: Path
+) -> None:
+    limited = tmp_path / "python"
+    limited.write_text(f'#!/bin/sh\nulimit -n 256\nexec {sys.executable} "$@"\n')
+    limited.chmod(0o700)
+    daemon = await start("echo-c", python=limited)
+    line = await daemon.log_line("node", "clients at once instead of connections.total (20000)")
+    room = int(line["text"].split()[0])
+    assert 256 - 3 * SPARE < room < 256 - SPARE
+    assert "the limit on open files is 256. Raise it by LimitNOFILE=" in line["text"]
+    waiting = strangers(daemon, 400)
+    refused = await until(lambda: _answers(waiting), lambda told: b"503" in told, "that somebody is refused")
+    assert b"as many connections as it may hold" in refused
+    assert ECHO_C in await daemon.ps()
+    for stranger in waiting:
+        stranger.close()
+
+
+async def _answers(clients: list[socket.socket]) -> bytes:
+    ready, _, _ = select.select(clients, [], [], 0)
+    return b"".join([each.recv(4096, socket.MSG_PEEK) for each in ready])

@@ -30,6 +30,7 @@ from guesthouse.http_server.state.admission import Admission
 from guesthouse.http_server.state.channels import ChannelTable, TokenChannels
 from guesthouse.http_server.state.client_log import ClientFaultLog
 from guesthouse.http_server.state.connection_limits import ConnectionAdmission
+from guesthouse.http_server.state.descriptors import most_open, room_for_clients
 from guesthouse.http_server.state.fair_queue import FairQueue
 from guesthouse.http_server.state.partial_messages import PartialMessages
 from guesthouse.http_server.state.refusal_counts import RefusalCounts
@@ -130,7 +131,9 @@ def new_context(
         channels=ChannelTable(closed=lambda channel: closed.add(channel.record())),
         closed_channels=closed,
         connections=set(),
-        connection_limits=ConnectionAdmission(limits.total, limits.per_address, exempt=trusted),
+        connection_limits=ConnectionAdmission(
+            room_for_clients(settings, most_open()), limits.per_address, exempt=trusted
+        ),
         deadlines=TimerWheel(),
         client_faults=ClientFaultLog(log),
         access=AccessControl(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 import ssl
 import traceback
@@ -14,6 +15,7 @@ from typing import Final, Self
 from guesthouse.http_server.front import Front, FrontedSocket
 from guesthouse.http_server.http_connection import HttpConnection
 from guesthouse.http_server.state.connection_limits import AdmittedConnection, ConnectionAdmission
+from guesthouse.http_server.state.descriptors import first_spare
 
 AT_ONCE: Final = 4
 """Connections accepted in one iteration of the loop, so that a burst does not delay open connections."""
@@ -90,18 +92,34 @@ class Listener:
             except OSError as error:
                 if error.errno not in _EXHAUSTED:
                     raise
-                self._pause(error)
+                self._pause(error.strerror)
                 return
+            number = accepted.fileno()
             self._admit(accepted, str(address[0]))
+            if number >= first_spare(self._connection_limits.spare):
+                self._pause("the last files that the node may open are not for clients")
+                return
 
-    def _pause(self, error: OSError) -> None:
+    def _pause(self, why: str | None) -> None:
         """Leave clients in the kernel's backlog until other files are closed."""
         self._loop.remove_reader(self._listening)
         self._resume_timer = self._loop.call_later(_PAUSE_SECONDS, self._resume)
-        self._log_fault(f"cannot accept connections ({error.strerror}): raise the limit on open files")
+        self._log_fault(f"cannot accept connections ({why}): raise the limit on open files")
 
     def _resume(self) -> None:
-        self._loop.add_reader(self._listening, self._accept)
+        if self._has_room():
+            self._loop.add_reader(self._listening, self._accept)
+        else:
+            self._resume_timer = self._loop.call_later(_PAUSE_SECONDS, self._resume)
+
+    def _has_room(self) -> bool:
+        """Whether the next socket would get a descriptor that clients may have."""
+        try:
+            lowest = os.dup(self._listening.fileno())
+        except OSError:
+            return False
+        os.close(lowest)
+        return lowest < first_spare(self._connection_limits.spare)
 
     def _admit(self, accepted: socket.socket, address: str) -> None:
         accepted.setblocking(False)

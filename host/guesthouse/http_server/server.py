@@ -39,6 +39,7 @@ from guesthouse.http_server.sessions.handed_channel import HandedChannel
 from guesthouse.http_server.state.admission import Admission
 from guesthouse.http_server.state.client_log import ClientFaultLog
 from guesthouse.http_server.state.connection_limits import ConnectionAdmission
+from guesthouse.http_server.state.descriptors import SPARE_OF_OTHERS
 from guesthouse.http_server.state.pending_responses import PendingResponses
 from guesthouse.http_server.state.relays import Relays
 from guesthouse.http_server.token_actions import TokenActions
@@ -292,7 +293,7 @@ class HttpServer(TokenActions):
             source: of the log lines about its clients.
         """
         exempt = self._context.connection_limits.exempt
-        limits = ConnectionAdmission(connections, connections * 3 // 4, exempt)
+        limits = ConnectionAdmission(connections, connections * 3 // 4, exempt, spare=SPARE_OF_OTHERS)
         faults = ClientFaultLog(self._context.log, source)
         return replace(self._context, connection_limits=limits, client_faults=faults)
 

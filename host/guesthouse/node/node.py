@@ -25,6 +25,7 @@ from guesthouse.http_api.api_keys import KEYS_FILE, ApiKeys
 from guesthouse.http_server.auth.credentials import load_node_key
 from guesthouse.http_server.listening import API, HTTP, MONITORING, Listeners
 from guesthouse.http_server.server import HttpServer
+from guesthouse.http_server.state.descriptors import most_open, shortage
 from guesthouse.kernel.messaging.router import Router
 from guesthouse.kernel.messaging.worker_operations import WorkerOperations
 from guesthouse.kernel.process.process import Process
@@ -153,6 +154,8 @@ class Node(CommandedNode):
             self.http.front = self.local_gateways = await stack.enter_async_context(
                 LocalGateways(settings, log)
             )
+        if (short := shortage(settings, most_open())) is not None:
+            log.write("node", "info", short)
         await stack.enter_async_context(self.http)
         await self._predecessor.load()
         self._children = Children(state, modules.forget)

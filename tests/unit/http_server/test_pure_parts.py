@@ -14,6 +14,7 @@ from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
 from guesthouse.core.address import ProcessId
+from guesthouse.core.config import Settings
 from guesthouse.http_server.auth.login_throttle import LoginThrottle
 from guesthouse.http_server.auth.one_time_tokens import OneTimeTokens
 from guesthouse.http_server.auth.tokens import without_own_cookies
@@ -25,6 +26,7 @@ from guesthouse.http_server.routing.paths import BadPath, PathPattern, query_par
 from guesthouse.http_server.state.channels import ChannelTable
 from guesthouse.http_server.state.client_log import ClientFaultLog
 from guesthouse.http_server.state.connection_limits import AdmittedConnection, ConnectionAdmission
+from guesthouse.http_server.state.descriptors import room_for_clients, shortage
 from guesthouse.http_server.state.timer_wheel import NEVER, TimerWheel
 from guesthouse.http_server.websocket.frame_reader import MessageReader
 from guesthouse.link.credit import push_cost
@@ -372,6 +374,24 @@ def test_who_has_a_whole_ipv6_network_is_counted_as_one() -> None:
     for other in ("127.example", "128.0.0.1", "127", "::ffff:10.0.0.1", "::2"):
         assert counted_as(other) != "127.0.0.1"
     assert counted_as("not:an:address") == "not:an:address"
+
+
+@pytest.mark.parametrize(
+    ("settings", "limit", "room"),
+    [
+        (Settings(workers=1), 1 << 20, 20_000),
+        (Settings(workers=1), 20_000, 20_000 - 64 - 48 - 8),
+        (Settings(workers=4), 1024, 1024 - 64 - 48 - 32),
+        (Settings(isolation="package", most_workers=64), 1024, 1024 - 64 - 48 - 512),
+        (Settings(workers=1), 100, 16),
+        (Settings(workers=1, gateways=2), 256, 20_000),
+    ],
+)
+def test_clients_have_what_the_limit_on_descriptors_leaves(settings: Settings, limit: int, room: int) -> None:
+    assert room_for_clients(settings, limit) == room
+    said = shortage(settings, limit)
+    assert (said is None) == (room == 20_000)
+    assert said is None or said.startswith(f"{room} clients at once instead of connections.total (20000)")
 
 
 def test_sockets_are_counted_in_and_out() -> None:

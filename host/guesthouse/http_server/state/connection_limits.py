@@ -7,6 +7,7 @@ from collections.abc import Container
 from enum import Enum
 
 from guesthouse.http_server.routing.origin import counted_as
+from guesthouse.http_server.state.descriptors import SPARE
 
 
 class AdmittedConnection(Enum):
@@ -28,9 +29,13 @@ class ConnectionAdmission:
         total: maximum connections.
         per_address: maximum connections from one address.
         exempt: addresses without a limit of their own, such as trusted proxies.
+        spare: descriptors that the sockets leave free.
     """
 
-    def __init__(self, total: int, per_address: int, exempt: Container[str] = ()) -> None:
+    def __init__(
+        self, total: int, per_address: int, exempt: Container[str] = (), *, spare: int = SPARE
+    ) -> None:
+        self.spare = spare
         self._total = total
         self._per_address = per_address
         self.exempt = exempt
