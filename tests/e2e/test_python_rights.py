@@ -57,7 +57,11 @@ async def test_a_version_that_asks_for_less_has_less_whatever_the_one_before_sav
     everyone = [RIGHTS, BARE, CHILD]
     node = await start()
     assert (await node.cli("install", first, "--yes")).code == 0
-    arguments = {"path": "/build/rights.wasm", "name": "child", "gets": [[KV, "messaging"]]}
+    arguments = {
+        "path": "/build/rights.wasm",
+        "name": "child",
+        "gets": [[KV, "messaging"], [f"{NODE}@{RIGHTS}", {"shelf": 1}]],
+    }
     assert await told(node, RIGHTS, "child", arguments) == CHILD
     await told(node, RIGHTS, "ask", [f"{NODE}@{BARE}", ["keep", None], [[KV, "messaging"]]])
     await told(node, BARE, "ask", [f"{NODE}@{RIGHTS}", ["keep", None], [[KV, "messaging"]]])
@@ -65,6 +69,7 @@ async def test_a_version_that_asks_for_less_has_less_whatever_the_one_before_sav
     assert (await node.cli("install", second)).code == 0
     assert [kv in await told(node, process, "ours") for process in everyone] == [False] * 3
     assert KV not in (await node.cli("explain", BARE)).stdout
+    assert f'{{"shelf":1}} of {NODE}@{RIGHTS}' in await told(node, CHILD, "ours"), "its parent issued that"
     await node.kill()
     node = await start(home=node.home)
     assert [kv in await told(node, process, "ours") for process in (RIGHTS, BARE)] == [False] * 2

@@ -183,12 +183,13 @@ class Authorizer:
         child.holdings.requested -= set(lost)
 
     def renew_children(self, processes: Sequence[Process], package_id: str) -> None:
-        """A package has another version: its children keep what it is granted still, as after a restart of the node."""
+        """A package has another version: its children lose what it is no longer granted."""
         granted = granted_to(package_id, processes)
         for child in processes:
             if child.id.package_id == package_id and not child.holdings.named:
+                lost = set(child.holdings.of_package) - set(granted)
                 child.holdings.of_package = granted
-                self._take_from_child(child, processes, lambda _: True)
+                self._take_from_child(child, processes, lost.__contains__)
 
     def void(self, uninstalled: Mapping[str, float]) -> None:
         """Invalidate capabilities that uninstalled packages gave to other nodes.
