@@ -146,6 +146,8 @@ def take(path: Path, key: bytes, node: str) -> Handover | None:
         BadHandover: it is of another version, of another node, or damaged; it is deleted.
         OSError: it cannot be read or deleted.
     """
+    for unfinished in path.parent.glob(f".{path.name}.*"):  # of a node that was killed, which may be large
+        unfinished.unlink(missing_ok=True)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:

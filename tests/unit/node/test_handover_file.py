@@ -165,6 +165,15 @@ def test_room_is_taken_before_anything_is_written_and_given_back(tmp_path: Path)
     assert handed.records == RECORDS
 
 
+def test_what_a_node_that_was_killed_had_reserved_is_given_back_at_the_next_start(tmp_path: Path) -> None:
+    path = tmp_path / "handover"
+    file = HandoverFile(path, 1 << 20)
+    assert len(list(tmp_path.iterdir())) == 1
+    assert take(path, KEY, NODE) is None
+    assert list(tmp_path.iterdir()) == []
+    file.close()
+
+
 def test_what_finds_no_room_is_left_out_and_the_rest_is_handed_over(tmp_path: Path) -> None:
     path = tmp_path / "handover"
     large = HandedMessage(CHAT, Push(4, 7, 0, bytes(1 << 20)), 1)
