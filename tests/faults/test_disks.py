@@ -378,6 +378,8 @@ async def test_what_is_revoked_on_a_broken_disk_is_said_and_revoked_after_a_rest
             await daemon.ask("revoke", token=tokens[0])
         with pytest.raises(CommandRefused, match=r"api\.keys: No space left on device: see that the disk"):
             await daemon.ask("api-key-revoke", name="old")
+    with pytest.raises(CommandRefused, match=r"not restarted.*valid again: .*tokens\.revoked: No space"):
+        await daemon.ask("restart-node")
     machine.writes_fail_with(0)
     assert await daemon.ask("revoke", token=tokens[1]) == [True]
     assert (await daemon.ask("api-key-revoke", name="old"))[0]["id"] == made["id"]

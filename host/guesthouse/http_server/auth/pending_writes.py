@@ -41,16 +41,17 @@ class PendingWrites:
         while True:
             await self._failed.wait()
             await asyncio.sleep(RETRY_SECONDS)
-            await self._try_all()
+            await self.try_all()
             if not self._writes:
                 self._failed.clear()
 
     async def finish(self) -> None:
         """The node ends: try for the last time, and log what is lost."""
-        for error in await self._try_all():
+        for error in await self.try_all():
             self._log.write("node", "error", f"what was revoked is valid again when the node starts: {error}")
 
-    async def _try_all(self) -> list[GuesthouseError]:
+    async def try_all(self) -> list[GuesthouseError]:
+        """Try now. Returns why what is still to be written is not."""
         errors = []
         for name in tuple(self._writes):
             write = self._writes.pop(name)

@@ -77,6 +77,9 @@ class NodeCommands:
     async def restart_node(self, _: Mapping[str, Any]) -> AsyncIterator[Any]:
         """Restart the node itself, with the channels that outlive it. Yields the run that ends: another follows."""
         if self._node.on_restart is not None and self._node.started and not self._node.stopping:
+            for unwritten in await self._node.http.pending_writes.try_all():
+                text = "the node was not restarted, and goes on: what was revoked would be valid again"
+                raise BadCommand(f"{text}: {unwritten}")
             try:
                 await reserve(self._node)
             except CannotHandOver as error:
