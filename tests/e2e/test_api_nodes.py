@@ -18,10 +18,13 @@ import pytest
 from tests.certificates import self_signed
 from tests.tiers import thorough_after
 
+from guesthouse.package.build.build_package import build_package
+
 from .api import SERVED, api_url, asking, key, problem, service
 from .clients import ECHO_C, registered
 from .conftest import StartNode
 from .daemon import Ran, run_command
+from .packages import package
 from .waiting import until
 
 
@@ -56,6 +59,10 @@ async def test_a_key_for_one_process_reaches_no_other(start: StartNode) -> None:
             "echo:guesthouse.os"
         ]
         assert (await narrow.get("/node")).json()["channels"] == 0
+        await daemon.cli("install", build_package(package("rights")), "--yes")
+        async with asking(daemon, "read", "sibling", process="bare:rights:test.os") as sibling:
+            (row,) = (await sibling.get("/packages")).json()["packages"]
+            assert (row["processes"], row["asks"]) == (["bare:rights:test.os"], [])
         sources = {line["source"] for line in (await narrow.get("/log")).json()["lines"]}
         assert sources <= {other}
         for method, path, body in (

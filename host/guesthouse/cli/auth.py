@@ -12,6 +12,8 @@ import click
 from guesthouse.cli.options import NotText, home_option, home_path
 from guesthouse.core.errors import GuesthouseError
 
+_FROM_STDIN = "-"
+
 
 class NotAToken(GuesthouseError):
     """The argument of `revoke` is missing, or not a token of this node."""
@@ -87,12 +89,17 @@ def issue_token(folder: Path, seconds: float, process: str, claims: str | None =
 @click.option("--all", "every", is_flag=True, help="All tokens of the node, logins included.")
 @home_option
 def revoke(token: str | None, every: bool, home: str | None) -> None:
-    """Revoke a token and all that renewal made from it. Channels that were opened with them are closed."""
+    """Revoke a token and all that renewal made from it; - reads it from standard input.
+
+    Channels that were opened with them are closed.
+    """
     from guesthouse.control.control_client import NoNode, ask
 
     folder = home_path(home)
     if every is (token is not None):
         raise NotAToken("name what to revoke: a TOKEN, or --all")
+    if token == _FROM_STDIN:  # not an argument, which other users of the machine can see
+        token = sys.stdin.readline().strip()
     try:
         (known,) = ask(folder, "revoke", token=token, all=every)
     except NoNode:

@@ -14,6 +14,7 @@ from heapq import nsmallest
 from typing import Final
 
 from msgspec import convert
+from msgspec.structs import replace
 
 from guesthouse import __version__
 from guesthouse.core.address import ProcessId
@@ -109,10 +110,12 @@ class Operations:
         raise ApiProblem(NO_PROCESS)
 
     async def packages(self, caller: Caller, _: Nothing) -> PackageList:
-        """List the packages, those that a key for one process has something to do with."""
-        only = None if caller.process is None else caller.named(caller.process).package_id
+        """List the packages; with a key for one process its package, as far as it is about that process."""
         listed = [convert(row, PackageStatus) for row in self._node.installer.listed()]
-        return PackageList([row for row in listed if only in (None, row.package)])
+        if caller.process is None:
+            return PackageList(listed)
+        only = caller.named(caller.process)
+        return PackageList([_about(row, str(only)) for row in listed if row.package == only.package_id])
 
     async def channels(self, caller: Caller, asked: ListChannels) -> ChannelList:
         """List open channels, by id."""
@@ -250,6 +253,12 @@ class Operations:
         if channel is None or not caller.sees(channel.owner):
             raise ApiProblem(NO_CHANNEL)
         return channel
+
+
+def _about(package: PackageStatus, process: str) -> PackageStatus:
+    """What there is to say of a package to somebody who may know of one of its processes."""
+    asks = None if package.asks is None else [each for each in package.asks if each["process"] == process]
+    return replace(package, processes=[each for each in package.processes if each == process], asks=asks)
 
 
 def _status(channel: ChannelInfo) -> ChannelStatus:

@@ -175,7 +175,7 @@ def test_a_token_is_revoked_whether_the_node_runs_or_not(daemon: Daemon, running
     token = guesthouse("token", "--home", home).stdout.strip()
     if not running:
         daemon.end(signal.SIGTERM)
-    done = guesthouse("revoke", "--home", home, token)
+    done = guesthouse("revoke", "--home", home, "-", stdin=f"{token}\n")
     assert (done.returncode, done.stderr) == (0, "the token is revoked\n")
     assert (daemon.home / "tokens.revoked").read_text().count("\n") == 1
     other = guesthouse("revoke", "--home", home, "not-a-token")
