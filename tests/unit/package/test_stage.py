@@ -89,6 +89,24 @@ def test_a_package_folder_with_what_is_no_file_is_refused_without_waiting(
     assert len(list((tmp_path / "unpacked").iterdir())) == 1
 
 
+def test_a_manifest_may_be_a_link_within_the_package_and_nothing_else(
+    make_package: MakePackage, tmp_path: Path
+) -> None:
+    folder = make_package()
+    manifest = folder / "package.toml"
+    manifest.rename(folder / "build/manifest.toml")
+    manifest.symlink_to("build/manifest.toml")
+    assert stage(str(folder), LIMITS, tmp_path / "unpacked").id == "chat:guesthouse.os"
+    manifest.unlink()
+    manifest.symlink_to((folder / "build/manifest.toml").rename(tmp_path / "outside.toml"))
+    with pytest.raises(PackageError, match="leads out of the package"):
+        stage(str(folder), LIMITS, tmp_path / "unpacked")
+    manifest.unlink()
+    os.mkfifo(manifest)
+    with pytest.raises(PackageError, match=r"it is a FIFO .*; put a file in its place"):
+        stage(str(folder), LIMITS, tmp_path / "unpacked")
+
+
 def test_a_folder_that_is_too_large_is_refused_before_it_is_read(
     make_package: MakePackage, tmp_path: Path
 ) -> None:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from guesthouse.core.address import ProcessId, is_runtime_module
 from guesthouse.core.config import PackageLimits
 from guesthouse.core.errors import BadProcessId, GuesthouseError
-from guesthouse.core.files.regular_file import open_regular
+from guesthouse.core.files.regular_file import NotRegular, open_regular
 from guesthouse.package.errors import PackageError
 from guesthouse.package.format.archive import remove_unpacked, unpacked
 from guesthouse.package.format.kinode_packages import find_kinode, read_kinode_manifest
@@ -89,7 +89,8 @@ def read_manifest(folder: Path) -> Manifest:
             f"{folder} has no {MANIFEST_NAME}: name a package, or make one with 'guesthouse new NAME'"
         ) from None
     except OSError as error:
-        raise PackageError(f"{path} cannot be read: {error.strerror}; check its permissions") from None
+        remedy = "put a file in its place" if isinstance(error, NotRegular) else "check its permissions"
+        raise PackageError(f"{path} cannot be read: {error.strerror}; {remedy}") from None
     return parse_manifest(content, str(path))
 
 

@@ -134,7 +134,7 @@ def _members(folder: Path, manifest: Manifest, most: int | None) -> dict[str, Pa
     """The files of a package by their names in the archive."""
     if not (folder / MANIFEST_NAME).is_file():
         return _kinode_members(folder, most)
-    members = {MANIFEST_NAME: folder / MANIFEST_NAME}
+    members = {MANIFEST_NAME: inside(folder, _relative(MANIFEST_NAME))}
     for entry in manifest.processes:
         members[str(entry.wasm)] = inside(folder, entry.wasm)
         members |= _components_beside(folder, entry.wasm)
