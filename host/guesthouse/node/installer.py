@@ -29,7 +29,7 @@ from guesthouse.package.compile.compiler import Compiler
 from guesthouse.package.errors import PackageError
 from guesthouse.package.spec import Package
 from guesthouse.package.store.installed import Installed, Version, read_installed, write_installed
-from guesthouse.package.store.stage import Gathered, gather_beside, prune, stage_gathered, staged
+from guesthouse.package.store.stage import gather_beside, prune, stage_gathered, staged
 
 if TYPE_CHECKING:
     from guesthouse.kernel.storage.database import State
@@ -47,22 +47,10 @@ def _nobody_waits(step: str, number: int, count: int) -> None:
     """No progress is shown."""
 
 
-class _Asker:
-    """Whoever asked for an installation."""
-
-    def __init__(self) -> None:
-        self.gone = False
-
-    def refuse_gone(self, package_id: str) -> None:
-        """End an installation that nobody waits for."""
-        if self.gone:
-            raise PackageError(f"{package_id} is not installed: nobody waits for it any more")
-
-
 class Installer:
     """Implements the control socket's package commands. Operations on one package are serialised; while one compiles
-    or starts, operations on others go on. One whose caller is gone continues; an installation does only if it has begun
-    to change anything. An async context manager: leaving it does not wait.
+    or starts, operations on others go on. One that has begun continues if its caller is gone. An async context manager:
+    leaving it does not wait.
     """
 
     def __init__(self, node: BaseNode, compiler: Compiler) -> None:
@@ -158,7 +146,7 @@ class Installer:
             GuesthouseError: it is refused.
         """
         try:
-            return await self._install(argument, False, _nobody_waits)
+            return await self._to_its_end(partial(self._install, argument, False, _nobody_waits))
         except NeedsConsent as needed:
             return needed.item
 
@@ -177,7 +165,7 @@ class Installer:
             NeedsConsent: it asks for more, without consent; nothing changed.
             GuesthouseError: it is refused, or cannot be started; the old version runs.
         """
-        return await self._install(argument, consent, progress)
+        return await self._to_its_end(partial(self._install, argument, consent, progress))
 
     async def rollback(self, package_id: str, progress: Progress = _nobody_waits) -> dict[str, Any]:
         """Return to the previous version, which has had consent. Returns the same as `install`.
@@ -224,16 +212,6 @@ class Installer:
     async def _install(self, argument: str, consent: Consent, progress: Progress) -> dict[str, Any]:
         # Not in turn with others: a large folder, or one on a slow file system, holds up nobody.
         gathered = await gather_beside(argument, self._node.settings.package, self._home.unpacked)
-        asker = _Asker()
-        try:
-            return await self._to_its_end(partial(self._install_gathered, gathered, consent, progress, asker))
-        except asyncio.CancelledError:
-            asker.gone = True
-            raise
-
-    async def _install_gathered(
-        self, gathered: Gathered, consent: Consent, progress: Progress, asker: _Asker
-    ) -> dict[str, Any]:
         home, settings = self._home, self._node.settings
         async with self._turn:
             there = _unpacked(home)
@@ -242,7 +220,7 @@ class Installer:
             self._staged_now[version.hash] += 1
         try:
             async with self._turn_of(package.id):
-                return await self._install_staged(package, version, consent, progress, asker)
+                return await self._install_staged(package, version, consent, progress)
         except GuesthouseError:
             async with self._turn:
                 if self._staged_now[version.hash] == 1:  # no other operation uses it
@@ -252,10 +230,9 @@ class Installer:
             self._staged_now -= Counter((version.hash,))
 
     async def _install_staged(
-        self, package: Package, version: Version, consent: Consent, progress: Progress, asker: _Asker
+        self, package: Package, version: Version, consent: Consent, progress: Progress
     ) -> dict[str, Any]:
         async with self._turn:
-            asker.refuse_gone(package.id)
             await self._nothing_left_of(package.id)
             installed = read_installed(self._home.path).packages
             others = {*installed, *self._node.running.hosted_with(package.id), *self._installing}
@@ -263,9 +240,7 @@ class Installer:
             asked = await asyncio.to_thread(consented, self._home, self._node.settings, package, consent)
             self._installing.add(package.id)
         try:
-            item = await self._change(
-                package, lambda now: now.with_version(package.id, version), progress, asker
-            )
+            item = await self._change(package, lambda now: now.with_version(package.id, version), progress)
         except ProcessNotStarted as error:
             if package.id not in installed and await keeps(self._node.state, package.id):
                 remedy = f"guesthouse uninstall {package.id} --purge"
@@ -301,7 +276,6 @@ class Installer:
         package: Package,
         change: Callable[[Installed], Installed],
         progress: Progress,
-        asker: _Asker | None = None,
     ) -> dict[str, Any]:
         """Run a version, then record that it is installed; or neither."""
         node = self._node
@@ -309,8 +283,6 @@ class Installer:
         for number, spec in enumerate(package.processes):
             progress("compiling", number, count)
             await self._compiler.runnable(spec.component, package.id)
-            if asker is not None:
-                asker.refuse_gone(package.id)
         progress("starting", count, count)
         upgrade = node.upgrade_to(package)
         began = time.time()
