@@ -159,7 +159,8 @@ async def test_what_two_processes_send_a_third_arrives_once_and_in_the_order_of_
 async def test_messages_that_a_lost_worker_had_not_handed_over_are_kept(start: StartNode) -> None:
     node = await start("puppet")
     await ask(node, A, "set kept")
-    await tell(node, A, f"ask {C} 3600 ignore")  # A receives nothing more in this run
+    await tell(node, A, f"ask {C} 3600 note asked")  # A receives nothing more in this run
+    await journal(node, C, "note asked")
     for number in range(10):
         await tell(node, A, f"note {number}")
     (worker,) = node.workers()

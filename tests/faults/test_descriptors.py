@@ -19,6 +19,7 @@ from tests.e2e.conftest import StartNode
 from tests.e2e.daemon import Daemon
 from tests.e2e.waiting import Subprocess, until
 from tests.patience import PATIENCE, Disturbed, tried_again
+from tests.tiers import thorough_but
 
 from guesthouse.control.control_client import CommandRefused
 from guesthouse.http_server.state.descriptors import SPARE
@@ -74,7 +75,7 @@ async def echoes(client: Client, seconds: float) -> int:
 
 
 @pytest.mark.alone  # what it costs the node is measured
-@pytest.mark.parametrize("more", [3, -5])
+@pytest.mark.parametrize("more", thorough_but([3, -5], 3))
 @tried_again
 async def test_clients_that_are_there_go_on_and_others_come_once_there_is_room(
     start: StartNode, more: int

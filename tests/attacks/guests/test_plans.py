@@ -205,22 +205,13 @@ def unique(name: str) -> bytes:
 
 FIRST: Final = (
     "memory that is a function",
-    "no memory",
     "an allocator that is a memory",
-    "an allocator of ten parameters and six results",
-    "an allocator of the future",
     "an allocator that is a call of the host",
     "a call that blocks past its check",
-    "modules that import calls themselves",
     "a gate that checks nothing",
     "a run function of another type",
-    "an instance of the future",
-    "a billion modules",
     "thousands of instances",
     "calls under others' names",
-    "a call that takes handles",
-    "memory of half a gigabyte",
-    "modules of zeros",
     "half a module",
 )
 """The others show what these do once more."""

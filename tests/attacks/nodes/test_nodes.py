@@ -63,6 +63,12 @@ HEAVY: Final = {
 
 
 ONCE_MORE: Final = {
+    "requests of nobody",
+    "Hellos that are not signed",
+    "Hellos of another version",
+    "frames that were altered",
+    "noise",
+    "answers that nobody asked for",
     "Hellos that are wrongly signed",
     "Hellos to other nodes",
     "one Hello again and again",
