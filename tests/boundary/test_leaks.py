@@ -28,6 +28,8 @@ from guesthouse.wasm.values import Err, Ok, Some
 
 from .lanes import Lane
 
+pytestmark = pytest.mark.thorough
+
 _ALLOWED_KIB: Final = 2048
 
 
@@ -142,7 +144,6 @@ print(test_leaks._grown_by(test_leaks.{name}(), {warm}, {times}))
     assert int(done.stdout) < _ALLOWED_KIB, done.stdout
 
 
-@pytest.mark.thorough
 def test_twenty_thousand_round_trips_of_a_mixed_value_leave_nothing() -> None:
     _assert_flat(_round_trips.__name__, warm=20, times=100)
 
@@ -151,6 +152,5 @@ def test_two_thousand_guests_that_died_leave_nothing() -> None:
     _assert_flat(_failures.__name__, warm=100, times=500)
 
 
-@pytest.mark.thorough
 def test_two_thousand_guests_dropped_anywhere_leave_nothing() -> None:
     _assert_flat(_dropped_fibers.__name__, warm=20, times=50)

@@ -399,6 +399,7 @@ async def test_requests_are_answered_over_the_channel() -> None:
         assert await channel.recv() == '{"response":99,"body":1}'
 
 
+@pytest.mark.thorough
 async def test_what_a_slow_program_does_not_take_the_node_keeps_and_no_more(shared: StartNode) -> None:
     limit = 100_000
     daemon = await shared("echo-c", settings={"connections_outbox_bytes": limit})

@@ -41,6 +41,7 @@ def statuses(found: list[Finding]) -> list[tuple[str, str]]:
     return [(each.check, each.status) for each in found]
 
 
+@pytest.mark.thorough
 async def test_a_cluster_that_works_is_found_well(pair: Pair) -> None:
     ran = await pair.two.cli("doctor", "--json")
     found = {item["check"]: item for item in ran.json()}

@@ -231,6 +231,7 @@ async def test_the_counter_page_counts_for_all_who_look(start: StartNode, browse
         await expect(page.locator("#count")).to_have_text("2")
 
 
+@pytest.mark.thorough
 async def test_a_password_opens_the_pages_and_a_wrong_one_does_not(
     start: StartNode, browser: Browser
 ) -> None:

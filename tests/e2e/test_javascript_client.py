@@ -19,7 +19,7 @@ CUTS: Final = int(os.environ.get("GUESTHOUSE_CLIENT_CUTS", examples(160)))
 """Of each test: 1,000 take a few minutes."""
 
 SECONDS: Final = 60 + CUTS
-pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(SECONDS + 60)]
+pytestmark = [pytest.mark.thorough, pytest.mark.asyncio, pytest.mark.timeout(SECONDS + 60)]
 
 
 def proxy_of(daemon: Daemon, *faults: Fault, **options: Any) -> FaultyProxy:
@@ -34,7 +34,6 @@ def nothing_was_lost(told: dict[str, Any], cuts: int) -> None:
     assert told["queued"] < 200_000, "a burst is all that waits"
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("faults", "encrypted", "share"),
     thorough_after(

@@ -12,6 +12,8 @@ from .clients import ECHO_C, registered
 from .conftest import StartNode
 from .daemon import run_command
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -35,7 +37,6 @@ async def test_a_node_goes_on_without_a_component_that_compiles_too_slowly(
         assert await client.ask("on") == "on"
 
 
-@pytest.mark.thorough
 async def test_a_node_of_that_component_alone_says_why_it_does_not_start(
     new_home: Callable[[], Path], slow: Path
 ) -> None:

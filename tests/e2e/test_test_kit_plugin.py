@@ -96,6 +96,7 @@ def test_that_fails(node):
 """
 
 
+@pytest.mark.thorough
 def test_the_plugin_shows_the_log_of_the_node_when_a_test_fails(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(PLUGIN_TEST.format(package=str(package("echo-c"))))
     environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}

@@ -31,6 +31,8 @@ from .clients import register_message
 from .packages import package
 from .waiting import until
 
+pytestmark = pytest.mark.thorough
+
 ONE, TWO = "one.os", "two.os"
 A, B, C = (f"{name}:puppet:test.os" for name in "abc")
 OPEN = "open:puppet:test.os"
@@ -133,7 +135,6 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         yield World(net, nodes)
 
 
-@pytest.mark.thorough
 async def test_a_request_with_a_capability_goes_there_and_its_response_comes_back(world: World) -> None:
     assert await world.ask(ONE, A, f"ask {TWO}@{OPEN} 20 say hello") == "hello"
     # open of two.os may not message a of one.os, until a hands it the right to
@@ -152,7 +153,6 @@ async def test_a_request_with_a_capability_goes_there_and_its_response_comes_bac
     assert carried == "payload"
 
 
-@pytest.mark.thorough
 async def test_what_each_lacks_is_said_and_nothing_is_delivered(world: World) -> None:
     assert await world.ask(ONE, C, f"ask {TWO}@{OPEN} 20 say x") == "failed not-authorised say x"
     assert await world.ask(ONE, C, "missing") == '"network" of kernel:distro:sys'
@@ -202,7 +202,6 @@ def beside(alter: Alter, data: bytes) -> list[bytes]:
     return [*alter(data), data]
 
 
-@pytest.mark.thorough
 async def test_what_is_forged_or_altered_on_the_way_is_dropped_and_logged(world: World) -> None:
     assert await world.ask(ONE, A, f"ask {TWO}@{OPEN} 20 say hello") == "hello"
     for alter, why in ALTERED:
@@ -214,7 +213,6 @@ async def test_what_is_forged_or_altered_on_the_way_is_dropped_and_logged(world:
     assert await world.ask(TWO, OPEN, "journal") == "", "nothing was delivered"
 
 
-@pytest.mark.thorough
 async def test_what_is_heard_again_is_dropped_and_logged(world: World) -> None:
     world.net.alter = lambda frame: [frame, frame]
     assert await world.ask(ONE, A, f"ask {TWO}@{OPEN} 1 note once") == "failed timeout note once"
@@ -229,7 +227,6 @@ async def test_what_is_heard_again_is_dropped_and_logged(world: World) -> None:
     assert world.logged(TWO, "has ended") == world.logged(ONE, "has ended") == []
 
 
-@pytest.mark.thorough
 async def test_what_was_lost_on_the_way_is_told_and_the_next_arrives(world: World) -> None:
     assert await world.ask(ONE, A, f"ask {TWO}@{OPEN} 20 say hello") == "hello"
     for number in range(3):
@@ -292,7 +289,6 @@ async def handed_over(world: World) -> SignedCapability:
     return signed
 
 
-@pytest.mark.thorough
 async def test_a_capability_that_is_forged_altered_or_stolen_opens_nothing(world: World) -> None:
     stolen = await handed_over(world)
     two = await Malicious(world).begin()
@@ -319,7 +315,6 @@ async def test_a_capability_that_is_forged_altered_or_stolen_opens_nothing(world
     assert two.node.heard[0][:3] == [FAILURE, 1, "not-authorised"]
 
 
-@pytest.mark.thorough
 async def test_a_node_answers_only_what_it_was_asked(world: World) -> None:
     two = await Malicious(world).begin()
     waits = asyncio.ensure_future(world.ask(ONE, A, f"ask {TWO}@{OPEN} 1 say x"))
@@ -339,7 +334,6 @@ async def test_a_node_answers_only_what_it_was_asked(world: World) -> None:
     assert len(world.logged(ONE, "came too late, or was not asked for")) == 1
 
 
-@pytest.mark.thorough
 async def test_a_process_pushes_to_a_channel_of_another_node_that_it_was_given(world: World) -> None:
     http = world.nodes[TWO].http
     token = http.issue_token(60)

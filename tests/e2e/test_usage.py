@@ -84,6 +84,7 @@ async def test_the_log_names_each_limit_that_a_process_meets(start: StartNode) -
             await asyncio.gather(shouting, return_exceptions=True)
 
 
+@pytest.mark.thorough
 async def test_a_process_that_computes_is_held_back_to_its_share_and_its_neighbour_serves(
     start: StartNode,
 ) -> None:

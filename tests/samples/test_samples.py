@@ -188,6 +188,7 @@ async def test_the_seed_chat_pushes_to_all(node: TestNode) -> None:
             assert await channel.receive_json() == {"NewMessage": {"author": name, "content": "hi"}}
 
 
+@pytest.mark.thorough
 async def test_the_side_car_answers_what_no_component_can_know(node: TestNode) -> None:
     demo = of("extension-demo")
     sidecar = [sys.executable, str(SAMPLES / "extension-demo/sidecar.py"), node.url.replace("http", "ws", 1)]

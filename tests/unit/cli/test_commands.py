@@ -89,6 +89,7 @@ def test_a_killed_node_leaves_nothing_that_stops_the_next(daemon: Daemon) -> Non
     assert again.end(signal.SIGTERM)[0] == 0
 
 
+@pytest.mark.thorough
 def test_a_second_node_on_the_same_home_is_refused(daemon: Daemon) -> None:
     second = guesthouse("run", "--home", str(daemon.home), "--port", "0")
     assert (second.returncode, second.stdout) == (1, "")
@@ -336,6 +337,7 @@ def open_to_others(home: Path) -> list[str]:
     return [str(path) for path in (home, *home.rglob("*")) if stat.S_IMODE(path.lstat().st_mode) & 0o077]
 
 
+@pytest.mark.thorough
 def test_all_that_a_node_and_its_commands_make_is_for_their_user_alone(tmp_path: Path) -> None:
     home, package = tmp_path / "home", tmp_path / "nothing"
     package.mkdir()

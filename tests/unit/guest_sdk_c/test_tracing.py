@@ -85,6 +85,7 @@ def test_a_message_of_no_trace_is_as_on_any_node(guest: Guest) -> None:
     assert report(guest)["trace"] == 8
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_run_that_ends_reports_what_it_had_in_hand(built: Built, worker: Worker) -> None:
     guest = worker.start(built(HERE / "every_call"), traced=True).started()

@@ -374,6 +374,7 @@ async def test_a_push_to_many_crosses_once(house: Pair) -> None:
     assert push.channel_ids == [a, b, c]
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 async def test_a_client_that_reads_nothing_meets_the_policy_at_the_home(start: Start) -> None:
     window = 64 * 1024
