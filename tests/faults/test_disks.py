@@ -424,4 +424,7 @@ async def test_a_node_that_finds_no_room_to_hand_over_says_so_before_it_gives_an
                 await client.resume()
                 assert await client.receive() == "after"
             await daemon.no_channels()
-        assert not [path.name for path in home.iterdir() if "handover" in path.name]
+        left = {path.name for path in home.iterdir() if "handover" in path.name}
+        assert left <= {"handover"}, (
+            "no room is kept; its process may not have taken the end of the channel yet"
+        )
