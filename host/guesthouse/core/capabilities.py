@@ -147,21 +147,29 @@ class Holdings(Struct):
         if capability not in self.saved:
             return False
         ours = _package(self.address)
-        issuer = _package(capability.issuer)
-        # 0.1.0 did not note who: most likely its issuer, or the manifest if that is the runtime.
-        giver = self.address if issuer[1] == HTTP_SERVER.package_id else capability.issuer
         return (
-            _package(self.givers.get(capability, giver)) != ours
-            or issuer == ours
+            _package(self._giver(capability)) != ours
+            or _package(capability.issuer) == ours
             or capability in self.of_package
             or capability in self.default
         )
 
+    def _giver(self, capability: Capability) -> str:
+        """Who gave one that it saved. 0.1.0 did not note that: most likely its issuer, or the manifest if that is the
+        runtime.
+        """
+        of_runtime = _package(capability.issuer)[1] == HTTP_SERVER.package_id
+        return self.givers.get(capability, self.address if of_runtime else capability.issuer)
+
     def giver_of(self, capability: Capability) -> str:
         """Who gives this one when this process hands it on within its package: who gave it, if that is another one."""
+        granted = capability in self.of_package or capability in self.default
+        if not self.named and capability in self.requested and not granted:
+            return capability.issuer  # its parent was given it
         if self._is_granted(capability):
             return self.address
-        giver = self.givers.get(capability, self.received.get(capability, self.address))
+        received = self.received.get(capability, self.address)
+        giver = self._giver(capability) if capability in self.saved else received
         return self.address if _package(giver) == _package(self.address) else giver
 
     def _is_granted(self, capability: Capability) -> bool:
@@ -208,11 +216,15 @@ class Holdings(Struct):
                 continue
             if lasts:
                 self.saved.add(capability)
-            if capability in self.received:
+            if capability in self.received and not self._has_from_outside(capability):
                 self.givers[capability] = self.received[capability]
             self.dropped.pop(capability, None)
             kept.append(capability)
         return kept
+
+    def _has_from_outside(self, capability: Capability) -> bool:
+        giver = self.givers.get(capability)
+        return giver is not None and _package(giver) != _package(self.address)
 
     def drop(self, capabilities: Iterable[Capability]) -> list[Capability]:
         """Drop these, for later runs too. Returns those that it held."""

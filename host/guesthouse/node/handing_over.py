@@ -162,25 +162,28 @@ async def hand_over(node: BaseNode) -> bool:
             "SELECT 1"
         )  # answers of modules to what was asked before are in the mailboxes then
     channels = node.http.hand_over()
-    await asyncio.to_thread(_write, node, [*channels, *_mailboxes(node)])
-    node.log.write("node", "info", f"hands over {number_of(len(channels), 'channel')}")
+    problem, is_written = await asyncio.to_thread(_write, node, [*channels, *_mailboxes(node)])
+    if problem:
+        node.log.write("node", "error", problem)
+    if is_written:
+        node.log.write("node", "info", f"hands over {number_of(len(channels), 'channel')}")
     return True
 
 
-def _write(node: BaseNode, records: Sequence[Record]) -> None:
+def _write(node: BaseNode, records: Sequence[Record]) -> tuple[str, bool]:
+    """Write the file; blocks. Returns what is lost, if anything is, and whether it is written or not needed."""
     room, node.handover_room = node.handover_room, None
     if room is None and not records:
-        return
+        return "", True
     try:
         file = HandoverFile(node.home.handover) if room is None else room
         left_out = file.write(node.http.handover_key, node.settings.node, records)
     except OSError as error:
-        text = disk_errors.unwritten(node.home.handover, error)
-        node.log.write("node", "error", f"nothing is handed over: {text}")
-        return
-    if left_out:
-        lost = number_of(left_out, "channel or message is", "channels or messages are")
-        node.log.write("node", "error", f"{lost} not handed over: too large, or the disk has no room")
+        return f"nothing is handed over: {disk_errors.unwritten(node.home.handover, error)}", False
+    if not left_out:
+        return "", True
+    lost = number_of(left_out, "channel or message is", "channels or messages are")
+    return f"{lost} not handed over: too large, or the disk has no room", True
 
 
 def _mailboxes(node: BaseNode) -> Iterator[Record]:

@@ -27,9 +27,10 @@ from guesthouse.node.package_hosts import NeedsConsent, refuse_same_host, take_h
 from guesthouse.node.package_listing import described, rights_of
 from guesthouse.package.compile.compiler import Compiler
 from guesthouse.package.errors import PackageError
+from guesthouse.package.format.archive import remove_unpacked
 from guesthouse.package.spec import Package
 from guesthouse.package.store.installed import Installed, Version, read_installed, write_installed
-from guesthouse.package.store.stage import gather_beside, prune, stage_gathered, staged
+from guesthouse.package.store.stage import gather_beside, stage_gathered, staged
 
 if TYPE_CHECKING:
     from guesthouse.kernel.storage.database import State
@@ -417,5 +418,5 @@ def _unpacked(home: Home) -> frozenset[str]:
 
 def _remove(home: Home, hashes: frozenset[str]) -> None:
     """Remove unneeded folders only: others may be of packages that were named."""
-    if home.unpacked.is_dir():
-        prune(home.unpacked, {path.name for path in home.unpacked.iterdir()} - hashes)
+    for name in hashes:
+        remove_unpacked(home.unpacked / name)

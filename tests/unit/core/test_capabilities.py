@@ -126,6 +126,29 @@ def test_what_was_given_from_outside_and_is_handed_on_within_the_package_is_from
     assert held.giver_of(numbered(1)) == OWN
 
 
+def test_what_0_1_0_saved_can_be_handed_on_within_the_package_as_it_is_held() -> None:
+    held = Holdings(OWN, saved={DOOR})
+    assert held.holds(DOOR)
+    assert held.giver_of(DOOR) == DOOR.issuer
+
+
+def test_a_child_hands_on_what_its_parent_was_given_from_outside() -> None:
+    child = Holdings(
+        OWN, named=False, requested=frozenset((DOOR, numbered(1))), of_package=frozenset((numbered(1),))
+    )
+    assert child.giver_of(DOOR) == DOOR.issuer
+    assert child.giver_of(numbered(1)) == OWN
+
+
+def test_what_another_package_gave_stays_so_when_a_sibling_gives_it_too() -> None:
+    held = holdings()
+    for giver in ("home.os@giver:x:y", f"{NODE}@sibling:inn:b.os"):
+        held.receive([DOOR], giver)
+        held.save([DOOR])
+    assert held.givers[DOOR] == "home.os@giver:x:y"
+    assert held.holds(DOOR)
+
+
 def test_a_process_attaches_what_it_issues_and_no_others_issue_it() -> None:
     assert holdings().may_attach(Capability.read(OWN, '"my own"'))
     assert not Holdings(f"{NODE}@other:inn:b.os").may_attach(Capability.read(OWN, '"my own"'))

@@ -57,6 +57,34 @@ def test_what_may_be_meant_by_a_damaged_line_is_revoked(tmp_path: Path, left: st
     assert "d" * 16 in RevocationList(tmp_path, 500)
 
 
+@pytest.mark.parametrize("cut", ["f" * 16 + " 17", "f" * 16 + " ", "f" * 16])
+def test_what_a_line_that_is_cut_off_revokes_is_written_whole_before_others_follow(
+    tmp_path: Path, cut: str
+) -> None:
+    (tmp_path / REVOKED_FILE).write_text(cut)
+    known = RevocationList(tmp_path, 1000)
+    assert "f" * 16 in known
+    assert not known.is_stored("f" * 16)
+    known.add("f" * 16, 5000, 1000)
+    assert known.is_stored("f" * 16)
+    known.add("a" * 16, 5000, 1000)
+    again = RevocationList(tmp_path, 1000)
+    assert ("f" * 16 in again, "a" * 16 in again) == (True, True)
+
+
+def test_what_a_line_that_is_cut_off_revokes_is_written_with_the_next_one(tmp_path: Path) -> None:
+    (tmp_path / REVOKED_FILE).write_text("f" * 16 + " 17")
+    RevocationList(tmp_path, 1000).add("a" * 16, 5000, 1000)
+    assert "f" * 16 in RevocationList(tmp_path, 1000)
+
+
+def test_families_of_tokens_without_one_are_whole(tmp_path: Path) -> None:
+    RevocationList(tmp_path, 1000).add("0" * 16 + "f" * 16, 5000, 1000)
+    known = RevocationList(tmp_path, 1000)
+    assert "0" * 16 + "f" * 16 in known
+    assert known.damaged == 0
+
+
 def test_bytes_that_are_no_text_do_not_keep_a_node_from_starting(tmp_path: Path) -> None:
     (tmp_path / REVOKED_FILE).write_bytes(b"\xff\xfe\n" + f"{ONE} 1000\n".encode())
     assert revoked(tmp_path) == [ONE]

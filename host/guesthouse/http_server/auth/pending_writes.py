@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from guesthouse.core.errors import GuesthouseError
 from guesthouse.core.ports import LogPort
 
 RETRY_SECONDS: Final = 10.0
+LAST_SECONDS: Final = 5.0
+"""How long the node's end waits for a disk that does not answer."""
 
 
 class PendingWrites:
@@ -23,6 +26,7 @@ class PendingWrites:
         self._log = log
         self._writes: dict[str, Callable[[], None]] = {}
         self._failed = asyncio.Event()
+        self._trying = asyncio.Lock()
 
     def add(self, name: str, write: Callable[[], None], error: GuesthouseError) -> None:
         """A file could not be written.
@@ -47,19 +51,26 @@ class PendingWrites:
 
     async def finish(self) -> None:
         """The node ends: try for the last time, and log what is lost."""
-        for error in await self.try_all():
-            self._log.write("node", "error", f"what was revoked is valid again when the node starts: {error}")
+        if not self._writes:
+            return
+        lost: list[object] = [f"{name}: the disk does not answer" for name in self._writes]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_SECONDS):
+                lost = list(await self.try_all())
+        for each in lost:
+            self._log.write("node", "error", f"what was revoked is valid again when the node starts: {each}")
 
     async def try_all(self) -> list[GuesthouseError]:
         """Try now. Returns why what is still to be written is not."""
         errors = []
-        for name in tuple(self._writes):
-            write = self._writes.pop(name)
-            try:
-                await asyncio.to_thread(write)
-            except GuesthouseError as error:
-                self._writes[name] = write
-                errors.append(error)
-            else:
-                self._log.write("node", "info", f"{name}: what could not be written before is written")
+        async with self._trying:
+            for name, write in tuple(self._writes.items()):
+                try:
+                    await asyncio.to_thread(write)
+                except GuesthouseError as error:
+                    errors.append(error)
+                else:
+                    if self._writes.get(name) is write:  # and not another that has failed meanwhile
+                        del self._writes[name]
+                    self._log.write("node", "info", f"{name}: what could not be written before is written")
         return errors

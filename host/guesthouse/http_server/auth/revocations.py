@@ -17,7 +17,7 @@ REVOKED_FILE: Final = "tokens.revoked"
 _COMPACT_AT: Final = 4096
 _RESERVED_BYTES: Final = 16 * 1024
 _FAMILY: Final = 16
-"""Characters of a family's name."""
+"""Characters of a family's name; twice as many of one that is made from a token."""
 _LONGEST_SECONDS: Final = 10 * 366 * 24 * 3600
 """How long a family is kept whose end is not known."""
 
@@ -62,13 +62,17 @@ class RevocationList:
         read = [_read(line, now) for line in lines]
         self.damaged = sum(not whole for _, whole in read) + bool(torn)
         """Lines that a full disk or a power cut has left."""
-        for families, _ in read:
-            self._ends.update((family, ends) for family, ends in families if ends > now)
-        if torn:
-            self._ends[torn.partition(" ")[0]] = int(now) + _LONGEST_SECONDS
+        for families, whole in read:
+            meant = {family: ends for family, ends in families if ends > now}
+            self._ends.update(meant)
+            if not whole:
+                self._unwritten.update(meant)
+        if torn:  # its end may be, too; the next line would make it look whole
+            family = torn.partition(" ")[0]
+            self._ends[family] = self._unwritten[family] = int(now) + _LONGEST_SECONDS
 
     def is_stored(self, family: str) -> bool:
-        """Whether a family is revoked for good."""
+        """Whether a family is revoked for good: by a line of its own, which is whole."""
         return family in self._ends and family not in self._unwritten
 
     def reserve(self) -> None:
@@ -136,10 +140,14 @@ def _read(line: str, now: float) -> tuple[list[tuple[str, int]], bool]:
     """What a line revokes, and whether it is whole. Guesthouse 0.1.0 appended to lines that a full disk had cut off."""
     before, _, ends = line.rpartition(" ")
     torn, glued, rest = before.partition(" ")
+    if not before:  # cut off before its end
+        return [(ends, int(now) + _LONGEST_SECONDS)] if ends else [], not line
     if not (ends.isascii() and ends.isdecimal()):
         return [(torn, int(now) + _LONGEST_SECONDS)] if torn else [], not line
     if glued:
-        return [(torn, int(now) + _LONGEST_SECONDS), (rest[-_FAMILY:], int(ends))], False
+        glued_to = [(rest[-size:], int(ends)) for size in (_FAMILY, 2 * _FAMILY)]
+        return [(torn, int(now) + _LONGEST_SECONDS), *glued_to], False
     if len(before) > _FAMILY:
-        return [(before, int(ends)), (before[-_FAMILY:], int(ends))], False
+        meant = [(before, int(ends)), (before[-_FAMILY:], int(ends)), (before[-2 * _FAMILY :], int(ends))]
+        return meant, len(before) == 2 * _FAMILY
     return [(before, int(ends))], True
