@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from asyncio import IncompleteReadError
 from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -123,8 +124,15 @@ class Server:
             raise Taken(said) if _TAKEN in said else AssertionError(f"{self.name} does not start: {said}")
 
     def stop(self) -> None:
-        """SIGSTOP: it keeps its connections and says nothing."""
+        """SIGSTOP: it keeps its connections and says nothing, once each of its threads has stopped."""
         os.kill(self.pid, signal.SIGSTOP)
+        while any(state != "T" for state in self._states()):
+            time.sleep(0.001)
+
+    def _states(self) -> list[str]:
+        """Of its threads, as in `/proc/PID/stat`."""
+        stats = Path(f"/proc/{self.pid}/task").glob("*/stat")
+        return [stat.read_text().rpartition(")")[2].split()[0] for stat in stats]
 
     def resume(self) -> None:
         """SIGCONT."""
