@@ -17,7 +17,7 @@ PORT ?= 8080
 NATS_PORT ?= 4222
 ROUNDS ?= 5
 MINUTES ?= 10
-JOBS ?= 3
+JOBS ?= 4
 
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get

@@ -140,8 +140,9 @@ def _read(line: str, now: float) -> tuple[list[tuple[str, int]], bool]:
     """What a line revokes, and whether it is whole. Guesthouse 0.1.0 appended to lines that a full disk had cut off."""
     before, _, ends = line.rpartition(" ")
     torn, glued, rest = before.partition(" ")
-    if not before:  # cut off before its end
-        return [(ends, int(now) + _LONGEST_SECONDS)] if ends else [], not line
+    if not before:  # cut off before its end: a whole family, or nothing to go by
+        whole_name = len(ends) in (_FAMILY, 2 * _FAMILY)
+        return [(ends, int(now) + _LONGEST_SECONDS)] if whole_name else [], not line
     if not (ends.isascii() and ends.isdecimal()):
         return [(torn, int(now) + _LONGEST_SECONDS)] if torn else [], not line
     if glued:
