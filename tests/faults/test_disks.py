@@ -213,15 +213,22 @@ def small_disk(folder: Path, size: str) -> Iterator[Callable[[], None]]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-@pytest.mark.thorough
-async def test_a_disk_that_fills_up_and_is_cleared_is_lived_through(tmp_path: Path, compiled: Path) -> None:
-    """A real one, of 4 MiB, with another program's file on it."""
-    home = tmp_path / "disk"
+@contextmanager
+def home_on_small_disk(folder: Path, compiled: Path) -> Iterator[Path]:
+    """A home on a disk of 4 MiB; compiled components and their key are those of another."""
+    home = folder / "disk"
     home.mkdir(mode=0o700)
     with small_disk(home, "4m"):
         home.chmod(0o700)
         (home / "compiled").symlink_to(compiled / "compiled")
         shutil.copy(compiled / KEY_FILE, home / KEY_FILE)
+        yield home
+
+
+@pytest.mark.thorough
+async def test_a_disk_that_fills_up_and_is_cleared_is_lived_through(tmp_path: Path, compiled: Path) -> None:
+    """A real one, of 4 MiB, with another program's file on it."""
+    with home_on_small_disk(tmp_path, compiled) as home:
         async with Daemon(home, [ledger()], new=True) as daemon, writers_of(daemon) as (one, two):
             assert all(await entered(one, "keep", "kv", "timer"))
             _fill(home / "other")
@@ -396,12 +403,7 @@ async def test_what_is_revoked_on_a_broken_disk_is_said_and_revoked_after_a_rest
 async def test_a_node_that_finds_no_room_to_hand_over_says_so_before_it_gives_anything_up(
     tmp_path: Path, compiled: Path, stopped: bool
 ) -> None:
-    home = tmp_path / "disk"
-    home.mkdir(mode=0o700)
-    with small_disk(home, "4m"):
-        home.chmod(0o700)
-        (home / "compiled").symlink_to(compiled / "compiled")
-        shutil.copy(compiled / KEY_FILE, home / KEY_FILE)
+    with home_on_small_disk(tmp_path, compiled) as home:
         (home / "guesthouse.toml").write_text("handover = true\n")
         async with Daemon(home, [package("echo-c")], new=True) as daemon:
             async with resumable(daemon, ECHO_C, await daemon.token()) as client:

@@ -27,7 +27,7 @@ from guesthouse.node.package_hosts import NeedsConsent, refuse_same_host, take_h
 from guesthouse.node.package_listing import described, rights_of
 from guesthouse.package.compile.compiler import Compiler
 from guesthouse.package.errors import PackageError
-from guesthouse.package.format.archive import remove_unpacked
+from guesthouse.package.format.archive import GONE, remove_unpacked
 from guesthouse.package.spec import Package
 from guesthouse.package.store.installed import Installed, Version, read_installed, write_installed
 from guesthouse.package.store.stage import gather_beside, stage_gathered, staged
@@ -273,10 +273,7 @@ class Installer:
             return item | asked.as_json()
 
     async def _change(
-        self,
-        package: Package,
-        change: Callable[[Installed], Installed],
-        progress: Progress,
+        self, package: Package, change: Callable[[Installed], Installed], progress: Progress
     ) -> dict[str, Any]:
         """Run a version, then record that it is installed; or neither."""
         node = self._node
@@ -417,6 +414,10 @@ def _unpacked(home: Home) -> frozenset[str]:
 
 
 def _remove(home: Home, hashes: frozenset[str]) -> None:
-    """Remove unneeded folders only: others may be of packages that were named."""
-    for name in hashes:
-        remove_unpacked(home.unpacked / name)
+    """Remove unneeded folders only, and what is left of those that could not be removed: others may be of packages that
+    were named, or that are being unpacked.
+    """
+    with suppress(FileNotFoundError):
+        for path in list(home.unpacked.iterdir()):
+            if path.name in hashes or path.name.startswith(GONE):
+                remove_unpacked(path)
